@@ -309,6 +309,7 @@ cat >"$dir/xbt-qemu-target.h" <<END
 #define CONFIG_DEVICES "x86_64-softmmu-config-devices.h"
 #define XBT_QEMU_STAMP $want_stamp
 #define XBT_QEMU_STAMP_STRING "$want_stamp"
+#define XBT_QEMU_VERSION "$(cat "$dir/src/VERSION")"
 #define XBT_QEMU_PKGVERSION "$pkgversion"
 END
 
