@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The scripts: how apt's source lists are read, and shell syntax."""
+
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+
+ROOT = os.environ['XBT_SOURCE_ROOT']
+HEADERS = os.path.join(ROOT, 'scripts/qemu-headers.sh')
+
+
+def shell_function(name):
+    with open(HEADERS, encoding='utf-8') as file:
+        text = file.read()
+    return re.search(rf'^{name}\(\)\n\{{.*?^\}}$', text, re.M | re.S).group(0)
+
+
+def convert(function, text):
+    with tempfile.NamedTemporaryFile('w', suffix='.list') as file:
+        file.write(text)
+        file.flush()
+        script = (f'codename=bookworm\n{shell_function(function)}\n'
+                  f'{function} "$1"')
+        return subprocess.run(['sh', '-euc', script, 'sh', file.name],
+                              check=True, capture_output=True,
+                              text=True).stdout
+
+
+class SourceLists(unittest.TestCase):
+    def one_line(self, text):
+        return convert('one_line_sources', text).splitlines()
+
+    def deb822(self, text):
+        return [stanza.splitlines() for stanza in
+                convert('deb822_sources', text).strip().split('\n\n')
+                if stanza]
+
+    def test_one_line(self):
+        self.assertEqual(
+            self.one_line('deb http://mirror/debian bookworm main contrib\n'
+                          '# deb http://mirror/debian bookworm-backports main\n'
+                          'deb-src http://mirror/debian bookworm-updates main\n'
+                          '  deb http://sec/ bookworm-security main # why\n'),
+            ['deb-src http://mirror/debian bookworm main',
+             'deb-src http://mirror/debian bookworm-updates main',
+             'deb-src http://sec/ bookworm-security main'])
+
+    def test_one_line_keeps_options_but_not_architectures(self):
+        self.assertEqual(
+            self.one_line('deb [ arch=amd64 signed-by=/k.gpg ] http://m/d '
+                          'bookworm main\n'
+                          'deb [arch=amd64] http://m/e bookworm main\n'
+                          'deb [trusted=yes] file:/srv/d stable main\n'),
+            ['deb-src [  signed-by=/k.gpg ] http://m/d bookworm main',
+             'deb-src http://m/e bookworm main',
+             'deb-src [trusted=yes] file:/srv/d stable main'])
+
+    def test_one_line_skips_other_archives(self):
+        self.assertEqual(
+            self.one_line('deb https://a/cloud cloud-sdk-bookworm main\n'
+                          'deb https://b/node nodistro main\n'
+                          'deb https://c/docker bookworm stable\n'), [])
+
+    def test_deb822(self):
+        self.assertEqual(
+            self.deb822('Types: deb deb-src\n'
+                        '# a comment\n'
+                        'URIs: http://m/debian\n'
+                        'Suites: bookworm bookworm-updates\n'
+                        'Components: main contrib\n'
+                        'Architectures: amd64\n'
+                        'Signed-By: /k.gpg\n'
+                        '\n'
+                        'Types: deb\n'
+                        'URIs: http://m/debian-security\n'
+                        'Suites:\n'
+                        ' bookworm-security\n'
+                        'Components: main\n'),
+            [['Types: deb-src', 'Components: main', 'URIs: http://m/debian',
+              'Suites: bookworm bookworm-updates', 'Signed-By: /k.gpg'],
+             ['Types: deb-src', 'Components: main',
+              'URIs: http://m/debian-security', 'Suites:',
+              ' bookworm-security']])
+
+    def test_deb822_keeps_an_inline_key(self):
+        key = ['Signed-By:', ' -----BEGIN PGP PUBLIC KEY BLOCK-----', ' .',
+               ' abc', ' -----END PGP PUBLIC KEY BLOCK-----']
+        out = self.deb822('Types: deb\nURIs: http://m/\nSuites: bookworm\n'
+                          'Components: main\n' + '\n'.join(key) + '\n')
+        self.assertEqual(out[0][-len(key):], key)
+
+    def test_deb822_skips_disabled_and_other_archives(self):
+        self.assertEqual(
+            self.deb822('Types: deb\nURIs: http://m/\nSuites: bookworm\n'
+                        'Components: main\nEnabled: no\n'
+                        '\n'
+                        'Types: deb\nURIs: https://n/\nSuites: nodistro\n'
+                        'Components: main\n'), [])
+
+
+class Scripts(unittest.TestCase):
+    def test_shell_syntax(self):
+        paths = [os.path.join(ROOT, 'scripts', name)
+                 for name in os.listdir(os.path.join(ROOT, 'scripts'))
+                 if name.endswith('.sh')]
+        paths += [os.path.join(ROOT, 'scripts/guest', name)
+                  for name in ('init', 'run', 'cases')]
+        paths += [os.path.join(ROOT, '.ci/run'),
+                  os.path.join(ROOT, 'loader/qemu-xbt.in')]
+        for path in paths:
+            with self.subTest(path=path):
+                subprocess.run(['sh', '-n', path], check=True)
+
+    def test_headers_second_run_returns_at_once(self):
+        result = subprocess.run([HEADERS], capture_output=True, text=True,
+                                timeout=20, check=False,
+                                env=dict(os.environ,
+                                         http_proxy='http://127.0.0.1:1'))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn('up to date', result.stdout)
+
+    def test_install_deps_names_packages_without_root(self):
+        if os.getuid() != 0:
+            self.skipTest('needs root to become another')
+        with tempfile.TemporaryDirectory() as directory:
+            os.chmod(directory, 0o755)
+            # A dpkg-query that knows no package.
+            fake = os.path.join(directory, 'dpkg-query')
+            with open(fake, 'w', encoding='utf-8') as file:
+                file.write('#!/bin/sh\nexit 1\n')
+            os.chmod(fake, 0o755)
+            with open(os.path.join(ROOT, 'scripts/install-deps.sh'),
+                      encoding='utf-8') as file:
+                script = file.read()
+            result = subprocess.run(
+                ['sh', '-c', script], cwd='/', user=65534, group=65534,
+                extra_groups=[], capture_output=True, text=True, check=False,
+                env={'PATH': f'{directory}:/usr/bin:/bin'})
+        self.assertEqual(result.returncode, 1)
+        self.assertIn('apt-get install', result.stderr)
+        self.assertIn('qemu-system-x86', result.stderr)
+
+
+if __name__ == '__main__':
+    unittest.main()
