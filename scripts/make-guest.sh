@@ -1,0 +1,179 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Make the small Linux guest that `make boot` and the tests run: Debian's
+# cloud kernel and an initramfs with busybox and a few modules.
+#
+#   usage: scripts/make-guest.sh [BUILD_DIR]        (default: build)
+#
+#   BUILD_DIR/guest/vmlinuz       the kernel
+#   BUILD_DIR/guest/initrd.img    the initramfs (scripts/guest/ says what it
+#                                 does with xbt.selftest, xbt.poweroff)
+#   BUILD_DIR/guest/cache         the downloaded package
+#
+# Nothing is installed and no root is needed.  A second run returns at once
+# and needs no network; the initramfs is made again when scripts/guest/ or
+# busybox has changed.
+
+set -eu
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+build=${1:-$top/build}
+meta=linux-image-cloud-amd64
+modules="virtio_pci virtio_blk virtio_net virtio_console virtio_rng
+         virtio_balloon virtio_scsi sd_mod sr_mod ata_piix ahci
+         ext4 isofs vfat nls_cp437 nls_ascii squashfs overlay loop
+         9p 9pnet_virtio e1000 e1000e"
+
+say() { echo "make-guest: $*"; }
+die() { echo "make-guest: error: $*" >&2; exit 1; }
+
+PATH=$PATH:/usr/sbin:/sbin
+busybox=/bin/busybox
+[ -x $busybox ] || die "$busybox not found: run scripts/install-deps.sh"
+if ldd $busybox >/dev/null 2>&1; then
+    die "$busybox is not static: install busybox-static"
+fi
+for tool in cpio depmod modprobe dpkg-deb apt-get flock gzip; do
+    command -v $tool >/dev/null ||
+        die "$tool not found: run scripts/install-deps.sh"
+done
+
+mkdir -p "$build/guest/cache"
+guest=$(cd "$build/guest" && pwd)
+cache=$guest/cache
+exec 9>"$guest/.lock"
+flock 9
+
+# ---- the kernel package ----------------------------------------------------
+
+# apt with package lists of our own, for when the machine's are missing or
+# too old to download from.
+private_lists=
+apt()
+{
+    tool=$1
+    shift
+    if [ -n "$private_lists" ]; then
+        mkdir -p "$cache/apt/lists/partial" "$cache/apt/archives/partial"
+        "$tool" -q -o Dir::State::Lists="$cache/apt/lists" \
+            -o Dir::Cache="$cache/apt" -o APT::Sandbox::User=root \
+            -o Acquire::Languages=none -o Acquire::Retries=3 "$@"
+    else
+        "$tool" -q -o APT::Sandbox::User=root -o Acquire::Retries=3 "$@"
+    fi
+}
+
+kernel_package()
+{
+    apt apt-cache depends --important "$meta" 2>/dev/null |
+        sed -n 's/^ *Depends: *\(linux-image-[^ ]*\).*/\1/p' | head -n 1
+}
+
+download_kernel()
+{
+    package=$(kernel_package)
+    [ -n "$package" ] || return 1
+    say "downloading $package ..."
+    (cd "$cache" && apt apt-get download "$package") \
+        >"$cache/download.log" 2>&1
+}
+
+kernel_deb() { ls -t "$cache"/linux-image-*.deb 2>/dev/null | head -n 1; }
+
+deb=$(kernel_deb)
+if [ -z "$deb" ]; then
+    if ! download_kernel; then
+        private_lists=yes
+        say "reading package lists ..."
+        apt apt-get update >"$cache/update.log" 2>&1 || :
+        download_kernel || {
+            tail -n 5 "$cache/update.log" "$cache/download.log" >&2 || :
+            die "cannot download the kernel that $meta depends on"
+        }
+        rm -rf "$cache/apt"
+    fi
+    deb=$(kernel_deb)
+    [ -n "$deb" ] || die "apt-get download left no kernel package in $cache"
+fi
+
+# ---- is there anything to do? ----------------------------------------------
+
+id=$(cat "$0" "$top"/scripts/guest/* $busybox | sha256sum | cut -c 1-16)
+id="$id $(basename "$deb")"
+if [ -f "$guest/vmlinuz" ] && [ -f "$guest/initrd.img" ] &&
+   [ "$(cat "$guest/id" 2>/dev/null)" = "$id" ]; then
+    say "the guest is up to date"
+    exit 0
+fi
+say "making the guest from $(basename "$deb") ..."
+
+work=$(mktemp -d "$guest/work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM HUP
+
+# ---- kernel and modules ----------------------------------------------------
+
+mkdir -p "$work/kernel" "$work/root"
+dpkg-deb --fsys-tarfile "$deb" |
+    tar -x -C "$work/kernel" --exclude='./usr/share/*'
+vmlinuz=$(ls "$work"/kernel/boot/vmlinuz-*)
+release=${vmlinuz##*/vmlinuz-}
+depmod -b "$work/kernel" "$release"
+
+# modprobe names a module's files in the order they are loaded; what the
+# kernel has built in or lacks is no file.
+for module in $modules; do
+    modprobe -d "$work/kernel" -S "$release" --show-depends "$module" \
+        2>/dev/null | sed -n 's/^insmod \(.*\.ko\).*/\1/p' || :
+done | sort -u >"$work/module-files"
+root=$work/root
+while read -r file; do
+    path=${file#"$work/kernel"}
+    mkdir -p "$root$(dirname "$path")"
+    cp "$file" "$root$path"
+done <"$work/module-files"
+mkdir -p "$root/lib/modules/$release"
+cp "$work/kernel/lib/modules/$release"/modules.order \
+   "$work/kernel/lib/modules/$release"/modules.builtin* \
+   "$root/lib/modules/$release"
+depmod -b "$root" "$release"
+
+# ---- the initramfs ---------------------------------------------------------
+
+mkdir -p "$root/bin" "$root/selftest/expected"
+cp $busybox "$root/bin/busybox"
+cp "$top/scripts/guest/init" "$root/init"
+chmod 755 "$root/init"
+cp "$top/scripts/guest/cases" "$top/scripts/guest/run" "$root/selftest"
+
+# What each case prints on this machine, with the same busybox and, as in the
+# guest, nothing but its applets in PATH.
+mkdir -p "$work/bin" "$work/scratch"
+$busybox --install -s "$work/bin"
+cat >"$work/native" <<'END'
+. "$1/selftest/cases"
+for name in $cases; do
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    case_$name >"$1/selftest/expected/$name" 2>&1
+done
+END
+env -i PATH="$work/bin" dir="$work/scratch/dir" \
+    $busybox sh "$work/native" "$root" ||
+    die "the self-test's cases do not run natively"
+for file in "$root"/selftest/expected/*; do
+    [ -s "$file" ] || die "self-test case $(basename "$file") prints nothing"
+    if grep -q -e 'not found' -e 'applet' "$file"; then
+        die "self-test case $(basename "$file"): $(head -n 1 "$file")"
+    fi
+done
+
+(cd "$root" && find . | sort | cpio -o -H newc -R 0:0 --quiet) |
+    gzip -9n >"$guest/initrd.img.new"
+cp "$vmlinuz" "$guest/vmlinuz.new"
+chmod 644 "$guest/vmlinuz.new"
+mv "$guest/initrd.img.new" "$guest/initrd.img"
+mv "$guest/vmlinuz.new" "$guest/vmlinuz"
+echo "$id" >"$guest/id"
+say "$guest/vmlinuz ($release), $guest/initrd.img"
