@@ -80,7 +80,14 @@ esac
 dir=$qemu_root/$version_dir
 env_file=$dir/xbt-qemu.env
 
-point_current() { ln -sfn "$current" "$build/qemu/current"; }
+# meson reads cflags: a switch between two packages must look like a change.
+point_current()
+{
+    if [ "$(readlink "$build/qemu/current" || :)" != "$current" ]; then
+        ln -sfn "$current" "$build/qemu/current"
+        touch "$dir/cflags"
+    fi
+}
 
 if [ -f "$env_file" ] && grep -qx "stamp=$want_stamp" "$env_file"; then
     point_current

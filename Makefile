@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The commands of the README.  Everything is made below build/; meson does
+# the work, this file only puts the steps in order.
+
+# The distribution's python and meson, whatever else PATH offers.
+export PATH := /usr/bin:/bin:$(PATH)
+
+BUILD := build
+MESON_BUILD := $(BUILD)/meson
+ACCEL ?= xbt
+MESON_OPTIONS ?=
+
+.PHONY: help boot build check bench guest deps headers clean distclean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make boot       boot a small Linux guest with -accel xbt: a shell on"
+	@echo "                the serial console, or a self-test when stdin is not"
+	@echo "                a terminal (ACCEL=tcg boots it under TCG)"
+	@echo "make build      build the module; leaves $(BUILD)/qemu-xbt ready to use"
+	@echo "make check      build and run the whole test suite"
+	@echo "make bench      run the benchmarks: xbt beside TCG and native"
+	@echo "make guest      make the guest's kernel and initramfs"
+	@echo "make clean      remove what was built (headers and guest stay)"
+	@echo "make distclean  remove $(BUILD)/ with all downloads"
+
+deps:
+	@scripts/install-deps.sh
+
+headers: deps
+	@scripts/qemu-headers.sh $(BUILD)
+
+$(MESON_BUILD)/build.ninja: | headers
+	meson setup $(MESON_OPTIONS) $(MESON_BUILD)
+
+build: headers $(MESON_BUILD)/build.ninja
+	@ninja -C $(MESON_BUILD)
+	@ln -sfn meson/loader/qemu-xbt $(BUILD)/qemu-xbt
+
+guest: deps
+	@scripts/make-guest.sh $(BUILD)
+
+boot: build guest
+	@scripts/boot.sh $(BUILD) $(ACCEL)
+
+check: build guest
+	@scripts/check.sh $(MESON_BUILD)
+
+bench: build guest
+	@bench/run
+
+clean:
+	rm -rf $(MESON_BUILD) $(BUILD)/qemu-xbt
+
+distclean:
+	rm -rf $(BUILD)
