@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tb.h - where host code lives, is found, linked and dies.
+ *
+ * Memory: one reserved code cache divided into regions; a vCPU thread owns at
+ *   most one open region and allocates from it without a lock.  A TB's memory is
+ *   [struct tb][host code, cold code][state map], contiguous in its region.
+ *   When no region is left, tb_alloc() fails and the caller requests
+ *   tb_flush() (all vCPUs out of generated code).
+ * W^X: with opt.wx the cache is mapped twice (memfd): execution address rx,
+ *   write address rw = rx + a constant (0 otherwise).  Pointers in struct tb
+ *   are rx addresses; write through tb_rw().
+ * Locks (ranks in lock_ranks.inc): a TB's links and page lists are protected by
+ *   store->lock; the hash is concurrent (qht).  Invalid TBs (tb->invalid) are never
+ *   linked to.  TB memory is reclaimed only by tb_flush().
+ */
+#ifndef XBT_TB_H
+#define XBT_TB_H
+
+#include "tlb/tlb.h"
+
+struct tb_key {
+    uint64_t phys_pc;   /* ram_addr of the first byte */
+    uint64_t cs_base;
+    uint32_t hflags;
+    uint32_t cs_limit;  /* 0xffffffff when flat or 64-bit */
+    uint64_t lip;       /* linear address of the first byte: host code holds RIP values and cp ids, so
+                         * another alias of the same RAM gets its own TB.  Always set. */
+};
+static inline bool tb_key_eq(const struct tb_key *a, const struct tb_key *b)
+{
+    return a->phys_pc == b->phys_pc && a->lip == b->lip && a->cs_base == b->cs_base &&
+           a->hflags == b->hflags && a->cs_limit == b->cs_limit;
+}
+
+#define TB_EXITS 2
+#define TB_NO_TARGET (~0ull)
+/* A direct exit.  Two patchable rel32 sites, see docs/pipeline.md: */
+struct tb_exit {
+    uint64_t lip;             /* linear address of the target; TB_NO_TARGET = unused exit */
+    uint8_t *branch;          /* rel32 field of the branch inside the block (site A), may be NULL */
+    uint8_t *branch_full;     /* site A's target when the successor needs the flags saved (or unlinked) */
+    uint8_t *branch_noflags;  /* site A's target when it does not; NULL = go straight to the successor */
+    uint8_t *jump;            /* rel32 field of the stub's final jump (site B) */
+    uint8_t *jump_unlinked;   /* site B's target while unlinked */
+    uint8_t *cp_imm;          /* imm32 of the cp id comparison (cross_page only), patched before linking */
+    uint32_t cross_page;      /* cp id check is part of the stub (target not in the TB's pages) */
+    struct tb *to;            /* linked successor or NULL */
+    struct tb *next_in;       /* next in the successor's incoming list */
+    uint8_t next_in_exit;     /* which exit of next_in */
+};
+
+struct tb {
+    struct tb_key key;
+    uint64_t lip;              /* linear address at translation time */
+    uint8_t *entry;            /* entry with status flags in cpu->fl (and that is all there is) */
+    uint8_t *code_end;         /* end of hot + cold code */
+    uint32_t host_size;        /* bytes of host code */
+    uint16_t guest_size;       /* bytes of guest code */
+    uint16_t n_insns;
+    uint8_t needs_flags;       /* 0: all status flags are overwritten before anything can see them */
+    uint8_t n_pages;           /* 1 or 2 (0 for code executed from MMIO: never hashed) */
+    uint8_t invalid;
+    uint8_t inserted;          /* tb_insert() published it (it stays set when the TB dies) */
+    uint64_t page[2];          /* ram_addr of the pages */
+    struct tb *page_next[2];   /* lists of the page descriptors */
+    struct tb_exit exit[TB_EXITS];
+    struct tb *in_first;       /* incoming links: (tb, exit) pairs */
+    uint8_t in_first_exit;
+    const uint8_t *state_map;  /* host PC -> guest state records (translator/state_map.h) */
+    uint32_t state_map_size;
+    uint64_t exec_count;       /* with opt.profile */
+    const struct dec_insn *insns; /* decoded insns that helpers refer to; in the TB's memory */
+};
+
+struct tb_store;
+
+/* The hash interface; accel-xbt implements it with QEMU's qht, tests with a stand-in. */
+struct tb_hash_ops {
+    void *(*create)(void);
+    void (*destroy)(void *h);
+    /* returns a TB with equal key (tb_key_eq()), not invalid */
+    struct tb *(*lookup)(void *h, uint32_t hash, const struct tb_key *key);
+    void (*insert)(void *h, uint32_t hash, struct tb *tb);
+    void (*remove)(void *h, uint32_t hash, struct tb *tb);
+    void (*reset)(void *h);
+    bool uses_vector_regs;  /* then the store calls fpu_park() around it */
+};
+/* own simple stand-in: separate chaining, general registers only */
+extern const struct tb_hash_ops tb_hash_builtin;
+
+/* Create; size_mib is opt.tb_size_mib; NULL with *why when the reservation fails. */
+struct tb_store *tb_store_new(struct xbt_vm *vm, const struct tb_hash_ops *ops, const char **why);
+void tb_store_free(struct tb_store *s);
+/* rx -> writable address */
+void *tb_rw(struct tb_store *s, void *rx);
+
+/* ---- allocation: translate into [tb_code(tb), limit) ---- */
+/* Start a TB in c's region: returns a zeroed struct tb (rw view is tb_rw()) and the room for code; NULL
+ * = cache full (or opt.flush_every TBs were made): call tb_flush() and try again.  min: bytes that must
+ * be free, at most TB_MIN_MAX. Only one TB per vCPU is open at a time.  All addresses are rx: write the
+ * struct and the code through tb_rw(). */
+#define TB_MIN_MAX (48u << 10)
+struct tb *tb_alloc(struct guest_cpu *c, size_t min, uint8_t **code, uint8_t **limit);
+/* The open TB ends at rx address `end` (state map included). Aligns for the next one. From here on
+ * tb_find_host_pc() finds it: code_end must be set.  Counts ST_TB_MADE and ST_TB_INSNS. */
+void tb_alloc_done(struct guest_cpu *c, struct tb *tb, uint8_t *end);
+/* Give the open TB back. */
+void tb_alloc_cancel(struct guest_cpu *c, struct tb *tb);
+
+/* ---- find ---- */
+uint32_t tb_hash(const struct tb_key *k);
+/* Counts ST_LOOKUP_HASH or ST_LOOKUP_MISS. */
+struct tb *tb_lookup(struct guest_cpu *c, const struct tb_key *k);
+/* Before the first byte of a RAM page is read for translation: take the page out of all write tables
+ * and start the DMA watch, so that no write between reading the bytes and tb_insert() is missed.
+ * Idempotent, cheap when done already. false: the page cannot be tracked (no memory, or ram_addr >=
+ * 2^40); its TBs will not be kept. */
+bool tb_watch_code(struct guest_cpu *c, uint64_t ram_addr);
+/* Publish: hash and page lists; marks pages as having code: first TB in a page => tlb_unwrite_page() on
+ * all vCPUs and host->code_page_watch(on), unless tb_watch_code() has done that.  A TB that cannot be
+ * kept (n_pages 0, page not trackable, or its page was written since tb_watch_code()) comes back with
+ * tb->invalid = 1: it may be run once, but not put into the jump cache.  tb_link() refuses it by
+ * itself. */
+void tb_insert(struct guest_cpu *c, struct tb *tb);
+/* The TB whose code contains this host PC (rx, code_end included: a return address), or NULL. Also
+ * finds invalidated TBs until the next flush. Signal safe, no lock. */
+struct tb *tb_find_host_pc(struct tb_store *s, const void *pc);
+bool tb_is_code_addr(struct tb_store *s, const void *pc);
+
+/* ---- chaining ---- */
+/* Chain exit `exit` of `from` to `to`.  Does nothing when that must not be: opt.no_chain, a TB that is
+ * invalid or not inserted, an unused or already linked exit.  Counts ST_CHAIN_MADE.
+ * linked:   jump := to->entry; then
+ *           branch := to->needs_flags ? branch_full : branch_noflags, or to->entry when that is NULL
+ *           (branch_full if cross_page: the cp check must not be jumped over).
+ * unlinked: branch := branch_full; then jump := jump_unlinked.
+ * cp_imm of a cross_page exit is the caller's: set before tb_link(). */
+void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to);
+void tb_unlink_exits(struct guest_cpu *c, struct tb *tb);
+
+/* ---- death ---- */
+enum tb_death { TBD_SMC_SELF, TBD_SMC_OTHER, TBD_DMA, TBD_MEMMAP, TBD_FLUSH, TBD_DEBUG, TBD_CAUSES };
+void tb_invalidate(struct guest_cpu *c, struct tb *tb, enum tb_death why);
+/* Invalidate every TB that overlaps [ram_addr, +len). Returns their number; *hit_running (may be NULL)
+ * = the TB containing c->unwind_pc was hit.  The slow store path calls it for every store to a page
+ * with tb_page_has_code(): one bitmap test when no TB is near.  When the last TB of a page goes,
+ * tb_page_has_code() becomes false and the page may be put into the write tables again. */
+unsigned tb_invalidate_range(struct guest_cpu *c, uint64_t ram_addr, unsigned len, enum tb_death why,
+                             bool *hit_running);
+/* Does this RAM page hold translated code, or is some being made of it (tb_watch_code())?  Then it must
+ * not be in a write table.  Lock free. */
+bool tb_page_has_code(struct tb_store *s, uint64_t ram_addr);
+/* Does any live TB overlap these bytes? */
+bool tb_range_has_code(struct tb_store *s, uint64_t ram_addr, unsigned len);
+/* Look at every watched page that may have been written by a device (host->code_dma_word,
+ * code_page_dma) and invalidate. Called at points where DMA can have become visible. No callback and no
+ * fpu_park() when nothing was written. */
+void tb_check_dma(struct guest_cpu *c);
+/* The same for one page: at a code-TLB fill. */
+void tb_check_dma_page(struct guest_cpu *c, uint64_t ram_addr);
+/* Drop everything. All vCPUs are out of generated code, no TB is open. Clears jump caches. */
+void tb_flush(struct guest_cpu *c);
+
+/* ---- for queries ---- */
+/* tbs_live, code_bytes: now; tbs_made, guest_insns: since the start. */
+struct tb_store_info {
+    uint64_t size, used, high_water, regions, regions_used;
+    uint64_t tbs_live, tbs_made, flushes, code_bytes, guest_insns;
+    uint64_t invalidated[TBD_CAUSES];
+};
+void tb_store_info(struct tb_store *s, struct tb_store_info *out);
+/* Live TBs, under the store's lock: fn must not call back into the store. */
+void tb_foreach(struct tb_store *s, void (*fn)(struct tb *tb, void *arg), void *arg);
+
+#endif
