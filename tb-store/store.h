@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * store.h - the inside of the TB store; only files of tb-store/ include it.
+ *
+ * Locks: `lock` protects TB links, page lists, hand-out of regions, the watch list and the counters.
+ * Read without it:
+ *   region->n_tbs and what it publishes (release/acquire), tb_page.map and .watch, the node pointers of
+ *   the page radix, the watch list (checked by watch_seq).  A region's `free` pointer belongs to the
+ *   vCPU that owns the region.
+ *   A function named *_locked is called with the lock held.
+ */
+#ifndef XBT_STORE_H
+#define XBT_STORE_H
+
+#include "tb-store/lock.h"
+#include "tb-store/stats.h"
+#include "tb-store/tb.h"
+#include "translator/host.h"
+#include "translator/mem.h"
+
+#define TB_ALIGN 16u
+#define TB_HEADER ((sizeof(struct tb) + TB_ALIGN - 1) & ~(size_t)(TB_ALIGN - 1))
+#define TB_MAX_VCPUS 256u
+
+/* ---- regions (region.c) ---- */
+#define REGION_MIN_SHIFT 16
+#define REGION_MAX_SHIFT 24
+
+struct tb_region {
+    uint8_t *start, *end;  /* rx */
+    uint8_t *free;         /* first free byte; written by the owner */
+    uint32_t *index;       /* offset from start of each finished TB, ascending */
+    uint32_t n_tbs;        /* published with release after index[n_tbs - 1] and the TB were written */
+};
+
+/* ---- page descriptors (pages.c) ---- */
+#define PAGE_BITS 12
+#define PAGE_BYTES (1u << PAGE_BITS)
+#define RAM_ADDR_BITS 40
+#define NODE_BITS 14                                   /* pages per node: 64 MiB of RAM */
+#define NODE_BYTES ((uint64_t)PAGE_BYTES << NODE_BITS)
+#define NODE_COUNT (1u << (RAM_ADDR_BITS - PAGE_BITS - NODE_BITS))
+#define GROUP_BITS 6                                   /* pages per DMA mark word */
+#define GROUPS_PER_NODE (1u << (NODE_BITS - GROUP_BITS))
+
+enum page_watch { PW_NONE, PW_STARTING, PW_ON };
+
+struct tb_page {
+    struct tb *first;  /* live TBs, tagged with which of their pages this is (tb_untag(), tb_tag()) */
+    uint64_t map;      /* bit n: some TB may overlap bytes [64 n, 64 n + 64) */
+    uint32_t gen;      /* changes when the page is written while watched */
+    uint8_t watch;     /* enum page_watch */
+};
+
+struct tb_page_node {
+    struct tb_page page[1u << NODE_BITS];
+    uint32_t watch_index[GROUPS_PER_NODE];  /* index into the watch list + 1; 0 = none */
+};
+
+static inline struct tb *tb_untag(struct tb *t)
+{
+    return (struct tb *)((uintptr_t)t & ~(uintptr_t)1);
+}
+static inline unsigned tb_tag(struct tb *t)
+{
+    return (uintptr_t)t & 1;
+}
+
+/* ---- the watch list (watch.c): one entry per 64 pages that hold watched pages ---- */
+struct tb_watch {
+    const uint64_t *word;  /* the machine's marks, or NULL: ask page by page */
+    uint64_t mask;         /* the watched pages among the 64 */
+    uint64_t group;        /* ram_addr >> (PAGE_BITS + GROUP_BITS) */
+};
+#define WATCH_CHUNK 512u
+#define WATCH_CHUNKS ((1u << (RAM_ADDR_BITS - PAGE_BITS - GROUP_BITS)) / WATCH_CHUNK)
+
+/* Pages to be unwatched once the lock is released. */
+#define OFFS_MAX 8
+struct tb_offs {
+    unsigned n;
+    uint64_t page[OFFS_MAX];
+};
+
+#define SEEN_MAX 4u
+struct tb_vcpu {
+    struct tb_region *region;
+    struct tb *open;
+    unsigned n_seen;  /* pages passed to tb_watch_code() since the last tb_insert() */
+    struct {
+        uint64_t page;
+        uint32_t gen;
+    } seen[SEEN_MAX];
+};
+
+struct tb_store {
+    struct xbt_vm *vm;
+    const struct tb_hash_ops *ops;
+    void *hash;
+
+    /* region.c */
+    uint8_t *base;  /* rx */
+    size_t size;
+    ptrdiff_t rw_delta;
+    unsigned region_shift, n_regions, next_region;
+    struct tb_region *regions;
+    uint32_t *index_mem;
+    size_t index_bytes;
+    uint64_t used, high_water;  /* used: atomic */
+
+    struct xbt_lock lock;
+    struct tb_page_node **node;
+    struct tb_watch **watch_chunk;
+    uint32_t n_watch, watch_seq;  /* seq: odd while entries move */
+    uint64_t live, made, flushes, code_bytes, guest_insns, invalidated[TBD_CAUSES];
+    uint64_t made_since_flush;    /* made, guest_insns, made_since_flush: atomic */
+
+    struct tb_vcpu vcpu[TB_MAX_VCPUS];
+};
+
+/* The writable view of a TB. */
+static inline struct tb *tb_w(const struct tb_store *s, struct tb *tb)
+{
+    return (struct tb *)((uint8_t *)tb + s->rw_delta);
+}
+
+/* Before calls of the hash: it may be code that uses vector registers. */
+static inline void hash_prepare(struct tb_store *s, struct guest_cpu *c)
+{
+    if (s->ops->uses_vector_regs) {
+        fpu_park(c);
+    }
+}
+
+static inline struct guest_cpu *vm_cpu(struct xbt_vm *vm, unsigned i)
+{
+    return vm->cpus[i];
+}
+
+/* region.c: zeroed memory that costs nothing until touched; NULL when refused. */
+void *store_reserve(size_t bytes);
+bool regions_init(struct tb_store *s, const char **why);
+void regions_free(struct tb_store *s);
+void regions_reset_locked(struct tb_store *s);
+
+/* pages.c */
+bool pages_init(struct tb_store *s);
+void pages_free(struct tb_store *s);
+struct tb_page_node *page_node(const struct tb_store *s, uint64_t ram_addr);
+struct tb_page_node *page_node_make_locked(struct tb_store *s, uint64_t ram_addr);
+struct tb_page *page_get(const struct tb_store *s, uint64_t ram_addr);
+void tb_part(const struct tb *tb, unsigned which, unsigned *lo, unsigned *hi);
+uint64_t page_bits(unsigned lo, unsigned hi);
+void pages_add_locked(struct tb_store *s, struct tb *tb);
+/* Drop the invalid TBs from the list.  If the page is then empty and offs holds less than `cap`, end
+ * its watch. */
+void page_sweep_locked(struct tb_store *s, uint64_t page, struct tb_page *d, struct tb_offs *offs,
+                       unsigned cap);
+
+/* watch.c */
+bool watch_init(struct tb_store *s);
+void watch_free(struct tb_store *s);
+bool watch_add_locked(struct guest_cpu *c, struct tb_store *s, uint64_t page, const uint64_t *word);
+void watch_remove_locked(struct tb_store *s, uint64_t page);
+void watch_off(struct guest_cpu *c, struct tb_store *s, const struct tb_offs *offs);
+void watch_reset(struct guest_cpu *c, struct tb_store *s);
+
+/* link.c */
+void unlink_out_locked(struct tb_store *s, struct tb *tb);
+void unlink_in_locked(struct tb_store *s, struct tb *tb);
+
+#endif
