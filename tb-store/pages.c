@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pages.c - which TBs lie in which RAM page.
+ *
+ * A two-level table indexed by ram_addr >> 12: a sparse array of nodes, each with the descriptors of 64
+ * MiB of RAM.  Nodes are made on first use and stay until the store goes, so pointers to descriptors
+ * are stable and readers need no lock. A TB is in the list of each of its (one or two) pages; list
+ * pointers carry in bit 0 which of the TB's pages the list belongs to, so that a TB whose two pages are
+ * the same RAM page is simply in that list twice.
+ *
+ * Left to others: write tables (tlb/), DMA marks (watch.c), what dying means for a TB (invalidate.c).
+ */
+#include "tb-store/store.h"
+
+#include <sys/mman.h>
+
+bool pages_init(struct tb_store *s)
+{
+    s->node = store_reserve(NODE_COUNT * sizeof(*s->node));
+    return s->node != NULL;
+}
+
+void pages_free(struct tb_store *s)
+{
+    if (!s->node) {
+        return;
+    }
+    for (unsigned i = 0; i < NODE_COUNT; i++) {
+        if (s->node[i]) {
+            munmap(s->node[i], sizeof(*s->node[i]));
+        }
+    }
+    munmap(s->node, NODE_COUNT * sizeof(*s->node));
+    s->node = NULL;
+}
+
+struct tb_page_node *page_node(const struct tb_store *s, uint64_t ram_addr)
+{
+    if (ram_addr >> RAM_ADDR_BITS) {
+        return NULL;
+    }
+    return __atomic_load_n(&s->node[ram_addr >> (PAGE_BITS + NODE_BITS)], __ATOMIC_ACQUIRE);
+}
+
+struct tb_page_node *page_node_make_locked(struct tb_store *s, uint64_t ram_addr)
+{
+    struct tb_page_node *n = page_node(s, ram_addr);
+
+    xbt_assert_locked(&s->lock);
+    if (!n && !(ram_addr >> RAM_ADDR_BITS)) {
+        n = store_reserve(sizeof(*n));
+        __atomic_store_n(&s->node[ram_addr >> (PAGE_BITS + NODE_BITS)], n, __ATOMIC_RELEASE);
+    }
+    return n;
+}
+
+struct tb_page *page_get(const struct tb_store *s, uint64_t ram_addr)
+{
+    struct tb_page_node *n = page_node(s, ram_addr);
+
+    return n ? &n->page[(ram_addr >> PAGE_BITS) & ((1u << NODE_BITS) - 1)] : NULL;
+}
+
+/* The bytes [lo, hi] of its page `which` that the TB was made from.  Never empty: at least one byte. */
+void tb_part(const struct tb *tb, unsigned which, unsigned *lo, unsigned *hi)
+{
+    unsigned off = tb->key.phys_pc & (PAGE_BYTES - 1);
+    unsigned size = tb->guest_size ? tb->guest_size : 1;
+    unsigned in_first = size < PAGE_BYTES - off ? size : PAGE_BYTES - off;
+    unsigned rest = size - in_first;
+
+    if (which == 0) {
+        *lo = off;
+        *hi = off + in_first - 1;
+    } else {
+        *lo = 0;
+        *hi = rest == 0 ? 0 : rest > PAGE_BYTES ? PAGE_BYTES - 1 : rest - 1;
+    }
+}
+
+/* Map bits of the bytes [lo, hi] of a page. */
+uint64_t page_bits(unsigned lo, unsigned hi)
+{
+    return (~0ull >> (63 - (hi >> 6))) & (~0ull << (lo >> 6));
+}
+
+void pages_add_locked(struct tb_store *s, struct tb *tb)
+{
+    xbt_assert_locked(&s->lock);
+    for (unsigned i = 0; i < tb->n_pages; i++) {
+        struct tb_page *d = page_get(s, tb->page[i]);
+        unsigned lo, hi;
+
+        tb_part(tb, i, &lo, &hi);
+        tb_w(s, tb)->page_next[i] = d->first;
+        d->first = (struct tb *)((uintptr_t)tb | i);
+        __atomic_store_n(&d->map, d->map | page_bits(lo, hi), __ATOMIC_RELEASE);
+    }
+}
+
+void page_sweep_locked(struct tb_store *s, uint64_t page, struct tb_page *d, struct tb_offs *offs,
+                       unsigned cap)
+{
+    struct tb **slot = &d->first, *e;
+    uint64_t map = 0;
+
+    xbt_assert_locked(&s->lock);
+    while ((e = *slot)) {
+        struct tb *tb = tb_untag(e);
+        unsigned which = tb_tag(e), lo, hi;
+
+        if (tb->invalid) {
+            *slot = tb->page_next[which];
+        } else {
+            tb_part(tb, which, &lo, &hi);
+            map |= page_bits(lo, hi);
+            slot = &tb_w(s, tb)->page_next[which];
+        }
+    }
+    __atomic_store_n(&d->map, map, __ATOMIC_RELEASE);
+    if (!d->first && d->watch == PW_ON && offs->n < cap) {
+        watch_remove_locked(s, page);
+        __atomic_store_n(&d->watch, PW_NONE, __ATOMIC_RELEASE);
+        offs->page[offs->n++] = page & ~(uint64_t)(PAGE_BYTES - 1);
+    }
+}
+
+bool tb_page_has_code(struct tb_store *s, uint64_t ram_addr)
+{
+    const struct tb_page *d = page_get(s, ram_addr);
+
+    return d && __atomic_load_n(&d->watch, __ATOMIC_ACQUIRE) != PW_NONE;
+}
+
+static bool page_range_has_code(struct tb_store *s, uint64_t ram_addr, unsigned lo, unsigned hi)
+{
+    const struct tb_page *d = page_get(s, ram_addr);
+    bool found = false;
+
+    if (!d || !(__atomic_load_n(&d->map, __ATOMIC_ACQUIRE) & page_bits(lo, hi))) {
+        return false;
+    }
+    xbt_lock(&s->lock);
+    for (struct tb *e = d->first; e && !found; e = tb_untag(e)->page_next[tb_tag(e)]) {
+        unsigned a, b;
+
+        tb_part(tb_untag(e), tb_tag(e), &a, &b);
+        found = !tb_untag(e)->invalid && a <= hi && b >= lo;
+    }
+    xbt_unlock(&s->lock);
+    return found;
+}
+
+bool tb_range_has_code(struct tb_store *s, uint64_t ram_addr, unsigned len)
+{
+    while (len) {
+        unsigned lo = ram_addr & (PAGE_BYTES - 1);
+        unsigned n = len < PAGE_BYTES - lo ? len : PAGE_BYTES - lo;
+
+        if (page_range_has_code(s, ram_addr, lo, lo + n - 1)) {
+            return true;
+        }
+        ram_addr += n;
+        len -= n;
+    }
+    return false;
+}
