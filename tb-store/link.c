@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * link.c - chaining: direct exits jump straight into the successor's code.
+ *
+ * A link is changed by storing one rel32 while other vCPUs may run the code.  The field is 4-byte
+ * aligned (the lowering sees to that), so it lies in one cache line and a fetch sees the old or the new
+ * target (SDM vol. 3, 9.1.3 asks for a serialising instruction only where the new code must be seen at
+ * once; both targets are always right). Order: site B is made good before site A can lead to it, and
+ * site A is turned away before site B goes bad.
+ *
+ * A successor keeps a list of the exits that lead to it: (tb, exit number) pairs threaded through the
+ * exits themselves.
+ */
+#include "tb-store/store.h"
+
+static void patch(struct tb_store *s, uint8_t *site, const uint8_t *target)
+{
+    int64_t rel = target - (site + 4);
+
+    XBT_ASSERT(((uintptr_t)site & 3) == 0 && rel == (int32_t)rel);
+    __atomic_store_n((int32_t *)tb_rw(s, site), (int32_t)rel, __ATOMIC_RELEASE);
+}
+
+static void patch_linked(struct tb_store *s, const struct tb_exit *e, const struct tb *to)
+{
+    patch(s, e->jump, to->entry);
+    if (e->branch) {
+        const uint8_t *target = e->branch_full;
+
+        if (!to->needs_flags && e->branch_noflags) {
+            target = e->branch_noflags;
+        } else if (!to->needs_flags && !e->cross_page) {
+            target = to->entry;
+        }
+        patch(s, e->branch, target);
+    }
+}
+
+static void patch_unlinked(struct tb_store *s, const struct tb_exit *e)
+{
+    if (e->branch) {
+        patch(s, e->branch, e->branch_full);
+    }
+    patch(s, e->jump, e->jump_unlinked);
+}
+
+static bool alive(const struct tb *tb)
+{
+    return tb->inserted && !tb->invalid;
+}
+
+void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to)
+{
+    struct tb_store *s = c->vm->store;
+    const struct tb_exit *e = &from->exit[exit];
+
+    XBT_ASSERT(exit < TB_EXITS);
+    if (s->vm->opt.no_chain) {
+        return;
+    }
+    xbt_lock(&s->lock);
+    if (alive(from) && alive(to) && e->lip != TB_NO_TARGET && e->jump && !e->to) {
+        struct tb_exit *w = &tb_w(s, from)->exit[exit];
+
+        w->to = to;
+        w->next_in = to->in_first;
+        w->next_in_exit = to->in_first_exit;
+        tb_w(s, to)->in_first = from;
+        tb_w(s, to)->in_first_exit = (uint8_t)exit;
+        patch_linked(s, e, to);
+        c->stat[ST_CHAIN_MADE]++;
+    }
+    xbt_unlock(&s->lock);
+}
+
+/* Take (from, exit) out of the incoming list of its successor. */
+static void forget_incoming(struct tb_store *s, struct tb *from, unsigned exit)
+{
+    struct tb_exit *e = &tb_w(s, from)->exit[exit];
+    struct tb **at = &tb_w(s, e->to)->in_first;
+    uint8_t *at_exit = &tb_w(s, e->to)->in_first_exit;
+
+    while (*at) {
+        struct tb_exit *in = &tb_w(s, *at)->exit[*at_exit];
+
+        if (*at == from && *at_exit == exit) {
+            *at_exit = in->next_in_exit;
+            *at = in->next_in;
+            break;
+        }
+        at = &in->next_in;
+        at_exit = &in->next_in_exit;
+    }
+    e->to = NULL;
+    e->next_in = NULL;
+}
+
+/* Outgoing links: the TB itself leaves to the loop at its next exit. */
+void unlink_out_locked(struct tb_store *s, struct tb *tb)
+{
+    xbt_assert_locked(&s->lock);
+    for (unsigned i = 0; i < TB_EXITS; i++) {
+        if (tb->exit[i].to) {
+            patch_unlinked(s, &tb->exit[i]);
+            forget_incoming(s, tb, i);
+        }
+    }
+}
+
+/* Incoming links: nobody gets here any more. */
+void unlink_in_locked(struct tb_store *s, struct tb *tb)
+{
+    xbt_assert_locked(&s->lock);
+    while (tb->in_first) {
+        struct tb_exit *e = &tb_w(s, tb->in_first)->exit[tb->in_first_exit];
+
+        patch_unlinked(s, e);
+        tb_w(s, tb)->in_first_exit = e->next_in_exit;
+        tb_w(s, tb)->in_first = e->next_in;
+        e->to = NULL;
+        e->next_in = NULL;
+    }
+}
+
+void tb_unlink_exits(struct guest_cpu *c, struct tb *tb)
+{
+    struct tb_store *s = c->vm->store;
+
+    xbt_lock(&s->lock);
+    unlink_out_locked(s, tb);
+    xbt_unlock(&s->lock);
+}
