@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * flush.c - what each invalidation of the architecture removes (SDM vol. 3, 4.10.4).
+ *
+ * Does:    whole, non-global, per-PCID and single-address flushes of tables and code contexts.
+ * Leaves:  which instruction asks for which to the helpers; CR3 writes to tlb.c.
+ *
+ * A single-address flush must drop every 4 KiB entry that came from the same large page.  The logs' filters
+ * say whether a large page was ever filled near that address; then the whole 2 or 4 MiB (rarely the 1 GiB)
+ * around it goes. Flushing more than asked for is always allowed.
+ */
+#include "tlb/tlb_int.h"
+
+static void stat_flush(struct guest_cpu *c, enum tlb_flush_cause why)
+{
+    static const uint8_t st[TLBF_CAUSES] = {
+        [TLBF_CR3] = ST_FLUSH_CR3,     [TLBF_CR0] = ST_FLUSH_CR0,       [TLBF_CR4] = ST_FLUSH_CR4,
+        [TLBF_EFER] = ST_FLUSH_EFER,   [TLBF_INVLPG] = ST_FLUSH_INVLPG, [TLBF_INVPCID] = ST_FLUSH_INVPCID,
+        [TLBF_A20] = ST_FLUSH_A20,     [TLBF_MEMMAP] = ST_FLUSH_MEMMAP, [TLBF_RESET] = ST_FLUSH_RESET,
+        [TLBF_OTHER] = ST_FLUSH_OTHER, [TLBF_PKRU] = ST_FLUSH_PKRU,     [TLBF_LOG] = ST_FLUSH_LOG,
+    };
+    c->stat[st[why]]++;
+}
+
+void tlb_space_flush(struct guest_cpu *c, struct tlb_space *s)
+{
+    tlb_log_flush(c, s, 0);
+    tlb_log_flush(c, s, 1);
+    tlb_cc_clear(&s->user);
+}
+
+void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why)
+{
+    struct tlb_vcpu *v = c->tlb;
+
+    if (!v) {
+        return;
+    }
+    stat_flush(c, why);
+    for (unsigned i = 0; i < v->max_spaces; i++) {
+        if (v->space[i].mapped) {
+            tlb_space_flush(c, &v->space[i]);
+            v->space[i].live = false;
+        }
+    }
+    tlb_cc_clear(&v->kernel);
+    filter_clear(&v->global);
+    large_clear(&v->global_large);
+    v->gen++;
+    tlb_space_select(c);
+    tlb_set_mode(c);
+}
+
+void tlb_flush_nonglobal(struct guest_cpu *c, enum tlb_flush_cause why)
+{
+    struct tlb_vcpu *v = c->tlb;
+
+    if (!v) {
+        return;
+    }
+    stat_flush(c, why);
+    for (unsigned i = 0; i < v->max_spaces; i++) {
+        if (v->space[i].mapped) {
+            tlb_log_flush(c, &v->space[i], 0);
+            tlb_cc_clear(&v->space[i].user);
+        }
+    }
+    tlb_cc_clear_nonglobal(&v->kernel);
+    v->gen++;
+    tlb_space_select(c);
+    tlb_set_mode(c);
+}
+
+static struct tlb_space *space_of(struct tlb_vcpu *v, unsigned pcid)
+{
+    for (unsigned i = 0; i < v->max_spaces; i++) {
+        if (v->space[i].live && v->space[i].pcid == pcid) {
+            return &v->space[i];
+        }
+    }
+    return NULL;
+}
+
+void tlb_flush_pcid(struct guest_cpu *c, unsigned pcid)
+{
+    struct tlb_vcpu *v = c->tlb;
+    struct tlb_space *s = space_of(v, pcid);
+
+    stat_flush(c, TLBF_INVPCID);
+    if (!s) {
+        return;
+    }
+    tlb_log_flush(c, s, 0);
+    tlb_cc_clear(&s->user);
+    if (s == c->space) {
+        tlb_cc_clear_nonglobal(&v->kernel);
+    }
+    v->gen++;
+}
+
+/* ---- single addresses ---- */
+static void region_clear_flat(struct tlb_space *s, uint64_t region)
+{
+    uint32_t mask = tlb_touched_mask(s, region);
+
+    for (unsigned t = 0; t < TLB_TABLES; t++) {
+        if (mask >> t & 1) {
+            xbt_zero(&s->tab[t][(region << 9) & (FLAT_PAGES - 1)], PAGE_SIZE);
+        }
+    }
+}
+
+/* All entries whose linear address agrees with lin above bit `shift`. */
+static void range_clear(struct tlb_vcpu *v, struct tlb_space *s, uint64_t lin, unsigned shift)
+{
+    if (v->format == TLB_FLAT) {
+        uint64_t first = lin >> shift << (shift - 21);
+        for (uint64_t i = 0; i < 1ull << (shift - 21); i++) {
+            region_clear_flat(s, first + i);
+        }
+        return;
+    }
+    for (unsigned t = 0; t < TLB_TABLES; t++) {
+        struct tlb_tagged *g = (void *)s->tab[t];
+        for (unsigned i = 0; i < TLB_TAGGED_SIZE; i++) {
+            if (g->tag[i] >> shift == lin >> shift) {
+                g->tag[i] = TAG_INVALID;
+            }
+        }
+    }
+}
+
+static void page_clear(struct tlb_vcpu *v, struct tlb_space *s, uint64_t lin)
+{
+    unsigned a = tlb_large_near(&s->log[0].large, lin), b = tlb_large_near(&s->log[1].large, lin);
+
+    if (unlikely(a | b)) {
+        range_clear(v, s, lin, a > b ? a : b);
+        return;
+    }
+    uint32_t mask = v->format == TLB_FLAT ? tlb_touched_mask(s, lin >> 21) : ~0u;
+    for (unsigned t = 0; t < TLB_TABLES; t++) {
+        if (mask >> t & 1) {
+            tlb_entry_clear(v, s, t, lin);
+        }
+    }
+}
+
+/* One address in one space, and the global mappings of it everywhere. */
+static void flush_address(struct guest_cpu *c, struct tlb_space *s, uint64_t lin)
+{
+    struct tlb_vcpu *v = c->tlb;
+
+    lin = tlb_lin(c, lin);
+    bool global = filter_has(&v->global, lin >> 21) || tlb_large_near(&v->global_large, lin);
+    for (unsigned i = 0; i < v->max_spaces; i++) {
+        struct tlb_space *o = &v->space[i];
+        if (o->mapped && (o == s || global)) {
+            page_clear(v, o, lin);
+            tlb_cc_clear_page(&o->user, lin);
+        }
+    }
+    tlb_cc_clear_page(&v->kernel, lin);
+    v->gen++;
+}
+
+void tlb_flush_page(struct guest_cpu *c, uint64_t lin)
+{
+    stat_flush(c, TLBF_INVLPG);
+    flush_address(c, c->space, lin);
+}
+
+void tlb_flush_pcid_page(struct guest_cpu *c, unsigned pcid, uint64_t lin)
+{
+    stat_flush(c, TLBF_INVPCID);
+    flush_address(c, space_of(c->tlb, pcid), lin);
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * slow.c - accesses that the tables do not answer: miss, page crossing, device memory, stores to code.
+ *
+ * Does:    translate both pages before anything is changed, fill the tables, split device accesses into
+ *          naturally sized pieces, note dirty pages, invalidate overwritten code, stage stores in the bounce
+ *          buffer.
+ * Leaves:  C helpers' accesses to access.c; rights to walk.c; the store itself to generated code.
+ *
+ * An access that crosses into another page faults with the address of the byte that failed: the operand's
+ * own, or the start of the second page (SDM vol. 3, 4.7).  Locked accesses that cross or go to devices are
+ * not atomic.
+ */
+#include "tlb/tlb_int.h"
+
+_Noreturn void tlb_raise_pf(struct guest_cpu *c, uint64_t lin, uint32_t error)
+{
+    c->slow_flags = 0;
+    c->cr[2] = lin;
+    cpu_raise_err(c, EXC_PF, error);
+}
+
+/* SDM vol. 1, 3.3.7.1: #SS(0) for stack references, else #GP(0). */
+_Noreturn void tlb_raise_noncanonical(struct guest_cpu *c)
+{
+    bool stack = c->slow_flags & 1;
+
+    c->slow_flags = 0;
+    cpu_raise_err(c, stack ? EXC_SS : EXC_GP, 0);
+}
+
+/* ---- device memory ---- */
+/* The largest power of two up to 8 that divides the address and fits. */
+static inline unsigned piece(uint64_t gpa, uint32_t len)
+{
+    unsigned n = 8;
+
+    while ((gpa & (n - 1)) || n > len) {
+        n >>= 1;
+    }
+    return n;
+}
+
+void tlb_mmio_read(struct guest_cpu *c, uint64_t gpa, void *buf, uint32_t len)
+{
+    uint8_t *b = buf;
+
+    c->stat[ST_SLOW_MMIO]++;
+    fpu_park(c);
+    while (len) {
+        unsigned n = piece(gpa, len);
+        uint64_t v = ~0ull;
+        if (!c->host->mmio_read(c, gpa, n, &v)) {
+            v = ~0ull;
+        }
+        xbt_copy(b, &v, n);
+        b += n;
+        gpa += n;
+        len -= n;
+    }
+}
+
+void tlb_mmio_write(struct guest_cpu *c, uint64_t gpa, const void *buf, uint32_t len)
+{
+    const uint8_t *b = buf;
+
+    c->stat[ST_SLOW_MMIO]++;
+    fpu_park(c);
+    while (len) {
+        unsigned n = piece(gpa, len);
+        uint64_t v = 0;
+        xbt_copy(&v, b, n);
+        c->host->mmio_write(c, gpa, n, v);
+        b += n;
+        gpa += n;
+        len -= n;
+    }
+}
+
+/* ---- data breakpoints (SDM vol. 3, 17.2.4) ---- */
+static inline bool bp_on(const struct guest_cpu *c, unsigned n)
+{
+    return (c->dr[7] >> (2 * n) & 3) &&
+           (c->dr[7] >> (16 + 4 * n) & 1); /* R/W 01 (write) or 11 (read, write) */
+}
+
+bool tlb_watched(const struct guest_cpu *c, uint64_t lin)
+{
+    for (unsigned n = 0; n < 4; n++) {
+        if (bp_on(c, n) && !((c->dr[n] ^ lin) & PAGE_MASK)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool tlb_watch_hit(struct guest_cpu *c, uint64_t lin, uint32_t size, bool write)
+{
+    static const uint8_t len_of[4] = { 1, 2, 8, 4 };
+    bool hit = false;
+
+    for (unsigned n = 0; n < 4; n++) {
+        unsigned len = len_of[c->dr[7] >> (18 + 4 * n) & 3];
+        uint64_t at = c->dr[n] & ~(uint64_t)(len - 1);
+        if (bp_on(c, n) && (write || (c->dr[7] >> (17 + 4 * n) & 1)) && at < lin + size && lin < at + len) {
+            c->exc_dr6 |= 1u << n;
+            hit = true;
+        }
+    }
+    return hit;
+}
+
+/* ---- one page ---- */
+static inline uint64_t cw_key(uint64_t lin, enum mmu_mode mode)
+{
+    return (lin & PAGE_MASK) | (uint64_t)mode << 1 | 1;
+}
+
+/* Was this store to a page with code resolved since the last flush? */
+static bool cw_find(struct guest_cpu *c, enum mmu_mode mode, struct tlb_part *p)
+{
+    struct tlb_vcpu *v = c->tlb;
+    struct cw_entry *e = &v->cw[(p->lin >> 12) & (CW_ENTRIES - 1)];
+
+    if (e->gen != v->gen || e->key != cw_key(p->lin, mode) || !tb_page_has_code(c->vm->store, e->ram_addr)) {
+        return false;
+    }
+    p->host = e->host + (p->lin & 0xfff);
+    p->ram_addr = e->ram_addr + (p->lin & 0xfff);
+    p->code = true;
+    return true;
+}
+
+static void cw_enter(struct guest_cpu *c, enum mmu_mode mode, const struct tlb_part *p,
+                     const struct phys_page *pg)
+{
+    struct tlb_vcpu *v = c->tlb;
+
+    v->cw[(p->lin >> 12) & (CW_ENTRIES - 1)] =
+        (struct cw_entry){ cw_key(p->lin, mode), pg->ram_addr, pg->host, v->gen };
+}
+
+static void part_store(struct guest_cpu *c, enum mmu_mode mode, struct tlb_part *p, struct phys_page *pg,
+                       const struct walk_result *w)
+{
+    if (!(pg->flags & PHYS_RAM)) {
+        p->host = NULL; /* ROM: the store goes to the device behind it */
+        return;
+    }
+    if (unlikely(pg->flags & PHYS_LOG)) {
+        c->stat[ST_SLOW_WRITE_LOG]++;
+        fpu_park(c);
+        c->host->mark_dirty(c, pg->ram_addr, PAGE_SIZE);
+    }
+    p->code = tb_page_has_code(c->vm->store, pg->ram_addr);
+    if (unlikely(!w->writable)) {
+        return; /* the dirty bit could not be set (page table in ROM) */
+    }
+    if (unlikely(p->code)) {
+        if (!(pg->flags & PHYS_LOG) && !tlb_watched(c, p->lin)) {
+            cw_enter(c, mode, p, pg);
+        }
+    } else if (likely(!(c->dr[7] & 0xff)) || !tlb_watched(c, p->lin)) {
+        tlb_fill(c, p->lin, tlb_table(mode, true), pg->host, w, pg->ram_addr);
+        tlb_fill(c, p->lin, tlb_table(mode, false), pg->host, w, pg->ram_addr);
+    }
+}
+
+/* Walk for one part and fill.  The walk is known to succeed unless it raises. */
+static void part_walk(struct guest_cpu *c, enum access acc, enum mmu_mode mode, struct tlb_part *p)
+{
+    tlb_touch(c, p->lin, tlb_table(mode, acc == ACC_WRITE));
+    struct walk_result w = tlb_walk(c, p->lin, acc, mode, true);
+
+    if (unlikely(!w.ok)) {
+        tlb_raise_pf(c, p->lin, w.error);
+    }
+    struct phys_page pg = physmap_lookup(c->vm->phys, w.gpa);
+    p->gpa = w.gpa;
+    p->ram_addr = pg.ram_addr + (w.gpa & 0xfff);
+    p->host = pg.host ? pg.host + (w.gpa & 0xfff) : NULL;
+    if (unlikely(!pg.host)) {
+        return;
+    }
+    if (acc == ACC_WRITE) {
+        part_store(c, mode, p, &pg, &w);
+    } else if (likely(!(c->dr[7] & 0xff)) || !tlb_watched(c, p->lin)) {
+        tlb_fill(c, p->lin, tlb_table(mode, false), pg.host, &w, pg.ram_addr);
+    }
+}
+
+static void part_get(struct guest_cpu *c, enum access acc, enum mmu_mode mode, struct tlb_part *p)
+{
+    p->code = false;
+    p->gpa = 0;
+    p->ram_addr = 0;
+    p->host = tlb_hit(c, p->lin, mode, acc == ACC_WRITE);
+    if (!p->host && !(acc == ACC_WRITE && cw_find(c, mode, p))) {
+        part_walk(c, acc, mode, p);
+    }
+}
+
+unsigned tlb_resolve(struct guest_cpu *c, uint64_t lin, uint32_t size, enum access acc, enum mmu_mode mode,
+                     struct tlb_part part[2])
+{
+    uint32_t room = (uint32_t)(PAGE_SIZE - (lin & 0xfff));
+    bool two = size > room;
+
+    if (!tlb_canonical(c, lin)) {
+        tlb_touch(c, lin, tlb_table(mode, acc == ACC_WRITE));
+        tlb_raise_noncanonical(c);
+    }
+    part[0].lin = lin;
+    part[0].len = two ? room : size;
+    if (unlikely(two)) {
+        uint64_t next = lin + room;
+        c->stat[ST_SLOW_CROSSING]++;
+        if (!cpu_code64(c) && lin <= 0xffffffffu) {
+            next = (uint32_t)next; /* wraps at 4 GiB */
+        }
+        if (!tlb_canonical(c, next)) {
+            tlb_raise_noncanonical(c);
+        }
+        part[1].lin = next;
+        part[1].len = size - room;
+        /* Both pages must be writable before the first is even marked dirty. */
+        if (!tlb_hit(c, lin, mode, acc == ACC_WRITE)) {
+            struct walk_result w = tlb_walk(c, lin, acc, mode, false);
+            if (!w.ok) {
+                tlb_raise_pf(c, lin, w.error);
+            }
+        }
+        part_get(c, acc, mode, &part[1]);
+    }
+    part_get(c, acc, mode, &part[0]);
+    return two ? 2 : 1;
+}
+
+/* ---- moving data ---- */
+void tlb_part_read(struct guest_cpu *c, const struct tlb_part *p, void *buf)
+{
+    if (likely(p->host != NULL)) {
+        xbt_copy(buf, p->host, p->len);
+    } else {
+        tlb_mmio_read(c, p->gpa, buf, p->len);
+    }
+}
+
+static void host_store(uint8_t *to, const void *from, uint32_t len)
+{
+    switch (len) { /* one access where the guest made one */
+    case 1:
+        __atomic_store_n(to, *(const uint8_t *)from, __ATOMIC_RELAXED);
+        break;
+    case 2:
+        __atomic_store_n((uint16_t *)to, *(const uint16_t *)from, __ATOMIC_RELAXED);
+        break;
+    case 4:
+        __atomic_store_n((uint32_t *)to, *(const uint32_t *)from, __ATOMIC_RELAXED);
+        break;
+    case 8:
+        __atomic_store_n((uint64_t *)to, *(const uint64_t *)from, __ATOMIC_RELAXED);
+        break;
+    default:
+        xbt_copy(to, from, len);
+    }
+}
+
+void tlb_part_write(struct guest_cpu *c, const struct tlb_part *p, const void *buf)
+{
+    if (likely(p->host != NULL)) {
+        host_store(p->host, buf, p->len);
+    } else {
+        tlb_mmio_write(c, p->gpa, buf, p->len);
+    }
+}
+
+bool tlb_part_smc(struct guest_cpu *c, const struct tlb_part *p)
+{
+    bool hit = false;
+
+    if (likely(!p->code)) {
+        return false;
+    }
+    c->stat[ST_SLOW_WRITE_CODE]++;
+    if (tb_range_has_code(c->vm->store, p->ram_addr, p->len)) {
+        tb_invalidate_range(c, p->ram_addr, p->len, c->unwind_pc ? TBD_SMC_SELF : TBD_SMC_OTHER, &hit);
+    }
+    return hit;
+}
+
+/* ---- from generated code ---- */
+void *tlb_slow_read(struct guest_cpu *c, uint64_t lin, uint32_t size)
+{
+    struct tlb_part p[2];
+
+    lin = tlb_lin(c, lin);
+    unsigned n = tlb_resolve(c, lin, size, ACC_READ, c->mmu_mode, p);
+    c->slow_flags = 0;
+    if (unlikely(c->dr[7] & 0xff) && tlb_watch_hit(c, lin, size, false)) {
+        cpu_kick(c, XREQ_POLL);
+    }
+    if (likely(n == 1 && p[0].host)) {
+        return p[0].host;
+    }
+    tlb_part_read(c, &p[0], c->bounce);
+    if (n == 2) {
+        tlb_part_read(c, &p[1], c->bounce + p[0].len);
+    }
+    return c->bounce;
+}
+
+void *tlb_slow_write(struct guest_cpu *c, uint64_t lin, uint32_t size, uint32_t rmw)
+{
+    struct tlb_part p[2];
+    bool leave = false;
+
+    c->commit.active = 0;
+    lin = tlb_lin(c, lin);
+    unsigned n = tlb_resolve(c, lin, size, ACC_WRITE, c->mmu_mode, p);
+    c->slow_flags = 0;
+    if (unlikely(c->dr[7] & 0xff)) {
+        leave = tlb_watch_hit(c, lin, size, true);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        leave |= tlb_part_smc(c, &p[i]);
+    }
+    if (likely(n == 1 && p[0].host && !leave)) {
+        return p[0].host;
+    }
+    if (rmw) {
+        tlb_part_read(c, &p[0], c->bounce);
+        if (n == 2) {
+            tlb_part_read(c, &p[1], c->bounce + p[0].len);
+        }
+    }
+    c->commit.lin = lin;
+    c->commit.size = size;
+    c->commit.first = p[0].len;
+    c->commit.host[0] = p[0].host;
+    c->commit.gpa[0] = p[0].gpa;
+    c->commit.host[1] = n == 2 ? p[1].host : NULL;
+    c->commit.gpa[1] = n == 2 ? p[1].gpa : 0;
+    c->commit.exit_after = leave;
+    c->commit.active = 1;
+    return c->bounce;
+}
+
+uint32_t tlb_slow_commit(struct guest_cpu *c)
+{
+    uint32_t first = c->commit.first, rest = c->commit.size - first;
+    struct tlb_part a = { .gpa = c->commit.gpa[0], .host = c->commit.host[0], .len = first };
+    struct tlb_part b = { .gpa = c->commit.gpa[1], .host = c->commit.host[1], .len = rest };
+
+    c->commit.active = 0;
+    tlb_part_write(c, &a, c->bounce);
+    if (rest) {
+        tlb_part_write(c, &b, c->bounce + first);
+    }
+    return c->commit.exit_after;
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tlb.c - life of a vCPU's TLB: format, reservations, address spaces, the mode in force.
+ *
+ * Does:    choice of the flat or tagged format and fall-back, one reservation per address space, PCID ->
+ *          space with LRU eviction, the table/jump-cache pointers in struct guest_cpu.
+ * Leaves:  filling and flushing entries to fill.c and flush.c, code contexts to code.c.
+ *
+ * Reservations are private anonymous MAP_NORESERVE memory: only touched table pages cost.  They are kept out
+ * of core dumps, of children and of transparent huge pages (one entry would cost 2 MiB).
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "tlb/tlb_int.h"
+
+#define JC_BYTES ((size_t)sizeof(struct jc_entry) << JC_BITS)
+
+static void *reserve(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    madvise(p, bytes, MADV_DONTDUMP);
+    madvise(p, bytes, MADV_DONTFORK);
+    madvise(p, bytes, MADV_NOHUGEPAGE);
+    return p;
+}
+
+static size_t table_bytes(const struct tlb_vcpu *v)
+{
+    return v->format == TLB_FLAT ? TLB_FLAT_BYTES : sizeof(struct tlb_tagged);
+}
+
+static size_t log_bytes(const struct tlb_vcpu *v) { return v->log_cap * sizeof(struct fill_rec); }
+
+/* Tables, logs, the touched set and the user jump cache, in one reservation. */
+static size_t space_bytes(const struct tlb_vcpu *v)
+{
+    return TLB_TABLES * table_bytes(v) + 2 * log_bytes(v) + TOUCH_SLOTS * sizeof(uint64_t) + JC_BYTES;
+}
+
+bool tlb_space_map(struct guest_cpu *c, struct tlb_space *s)
+{
+    struct tlb_vcpu *v = c->tlb;
+    uint8_t *p = reserve(space_bytes(v));
+
+    if (!p) {
+        return false;
+    }
+    for (unsigned t = 0; t < TLB_TABLES; t++) {
+        s->tab[t] = (uint64_t *)p;
+        p += table_bytes(v);
+        if (v->format == TLB_TAGGED) {
+            struct tlb_tagged *g = (void *)s->tab[t];
+            for (unsigned i = 0; i < TLB_TAGGED_SIZE; i++) {
+                g->tag[i] = TAG_INVALID;
+            }
+        }
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        s->log[i].rec = (void *)p;
+        p += log_bytes(v);
+    }
+    s->touched = (void *)p;
+    p += TOUCH_SLOTS * sizeof(uint64_t);
+    tlb_cc_init(&s->user, (void *)p);
+    s->mapped = true;
+    v->n_mapped++;
+    return true;
+}
+
+void tlb_space_unmap(struct guest_cpu *c, struct tlb_space *s)
+{
+    if (s->mapped) {
+        munmap(s->tab[0], space_bytes(c->tlb));
+        s->mapped = false;
+        c->tlb->n_mapped--;
+    }
+}
+
+/* A huge private mapping is refused or would be counted or populated: do not even try. */
+static const char *flat_refused(void)
+{
+    char line[128];
+    const char *why = NULL;
+    FILE *f = fopen("/proc/sys/vm/overcommit_memory", "r");
+
+    if (f) {
+        if (fgets(line, sizeof(line), f) && line[0] == '2') {
+            why = "vm.overcommit_memory is 2";
+        }
+        fclose(f);
+    }
+    f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof(line), f)) {
+        if (!strncmp(line, "VmLck:", 6) && strtoul(line + 6, NULL, 10) > 0) {
+            why = "memory of the process is locked";
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+    return why;
+}
+
+static bool format_try(struct guest_cpu *c, enum tlb_format f)
+{
+    struct tlb_vcpu *v = c->tlb;
+
+    v->format = f;
+    v->log_cap = f == TLB_FLAT ? LOG_CAP_FLAT : LOG_CAP_TAGGED;
+    v->max_spaces = TLB_SPACES;
+    return tlb_space_map(c, &v->space[0]);
+}
+
+int tlb_init(struct guest_cpu *c, int force, const char **why)
+{
+    const char *refused = force == TLB_TAGGED ? "the tagged format was asked for" : flat_refused();
+    struct tlb_vcpu *v = calloc(1, sizeof(*v));
+    struct jc_entry *jc = reserve(JC_BYTES);
+    uint32_t *rev = reserve(sizeof(uint32_t) << REV_BITS);
+    bool ok = v && jc && rev;
+
+    c->tlb = v;
+    if (ok) {
+        v->rev = rev;
+        for (unsigned i = 0; i < TLB_SPACES; i++) {
+            v->space[i].id = (uint8_t)i;
+        }
+        tlb_cc_init(&v->kernel, jc);
+        ok = (!refused && format_try(c, TLB_FLAT)) || (force != TLB_FLAT && format_try(c, TLB_TAGGED));
+    }
+    if (!ok) {
+        if (why) {
+            *why = force != TLB_FLAT ? "no memory for the TLB"
+                   : refused         ? refused
+                                     : "a reservation of 3 TiB of address space was refused (ulimit -v?)";
+        }
+        if (jc) {
+            munmap(jc, JC_BYTES);
+        }
+        if (rev) {
+            munmap(rev, sizeof(uint32_t) << REV_BITS);
+        }
+        free(v);
+        c->tlb = NULL;
+        return -1;
+    }
+    c->ea_mask = v->format == TLB_FLAT ? EA_MASK_FLAT : EA_MASK_TAGGED;
+    tlb_space_select(c);
+    tlb_set_mode(c);
+    return v->format;
+}
+
+void tlb_destroy(struct guest_cpu *c)
+{
+    struct tlb_vcpu *v = c->tlb;
+
+    if (!v) {
+        return;
+    }
+    for (unsigned i = 0; i < TLB_SPACES; i++) {
+        tlb_space_unmap(c, &v->space[i]);
+    }
+    munmap(v->kernel.jc, JC_BYTES);
+    munmap(v->rev, sizeof(uint32_t) << REV_BITS);
+    free(v);
+    c->tlb = NULL;
+    c->space = NULL;
+    c->rtab = c->wtab = NULL;
+    c->jc = NULL;
+    c->cp = NULL;
+}
+
+enum tlb_format tlb_format(const struct guest_cpu *c) { return c->tlb->format; }
+bool tlb_can_la57(const struct guest_cpu *c) { return c->tlb->format == TLB_TAGGED; }
+
+/* ---- address spaces (SDM vol. 3, 4.10.1) ---- */
+static struct tlb_space *space_find(struct tlb_vcpu *v, unsigned pcid)
+{
+    for (unsigned i = 0; i < v->max_spaces; i++) {
+        if (v->space[i].live && v->space[i].pcid == pcid) {
+            return &v->space[i];
+        }
+    }
+    return NULL;
+}
+
+/* A free space, a new one, or the least recently used one, emptied. */
+static struct tlb_space *space_new(struct guest_cpu *c)
+{
+    struct tlb_vcpu *v = c->tlb;
+    struct tlb_space *old = NULL;
+
+    for (unsigned i = 0; i < v->max_spaces; i++) {
+        struct tlb_space *s = &v->space[i];
+        if (s->mapped && !s->live) {
+            return s;
+        }
+        if (!s->mapped) {
+            fpu_park(c);
+            if (tlb_space_map(c, s)) {
+                return s;
+            }
+            v->max_spaces = i; /* the host gives no more; space 0 exists since tlb_init() */
+            break;
+        }
+        if (!old || s->lru < old->lru) {
+            old = s;
+        }
+    }
+    c->stat[ST_SPACE_EVICT]++;
+    tlb_space_flush(c, old);
+    return old;
+}
+
+static inline bool pcid_on(const struct guest_cpu *c) { return (c->cr[4] & CR4_PCIDE) && cpu_lma(c); }
+
+void tlb_space_select(struct guest_cpu *c)
+{
+    struct tlb_vcpu *v = c->tlb;
+    unsigned pcid = pcid_on(c) ? c->cr[3] & 0xfff : 0;
+    struct tlb_space *s = space_find(v, pcid);
+
+    if (!s) {
+        s = space_new(c);
+        s->live = true;
+        s->pcid = (uint16_t)pcid;
+        s->cr3_base = c->cr[3] & PAGE_MASK;
+    }
+    s->lru = ++v->tick;
+    c->space = s;
+}
+
+void tlb_cr3_written(struct guest_cpu *c, bool noflush)
+{
+    struct tlb_vcpu *v = c->tlb;
+    struct tlb_space *from = c->space;
+    uint64_t base = c->cr[3] & PAGE_MASK;
+
+    tlb_space_select(c);
+    struct tlb_space *s = c->space;
+    /* Entries kept for another page directory would be legal (they are the PCID's), but help nobody. */
+    if (!noflush || !pcid_on(c) || s->cr3_base != base) {
+        tlb_log_flush(c, s, 0);
+        tlb_cc_clear(&s->user);
+        c->stat[ST_FLUSH_CR3]++;
+    } else {
+        c->stat[ST_SPACE_SWITCH]++;
+        if (s == from) {
+            return;
+        }
+    }
+    s->cr3_base = base;
+    tlb_cc_clear_nonglobal(&v->kernel);
+    v->gen++;
+    tlb_set_mode(c);
+}
+
+/* ---- the mode in force ---- */
+/* hflags that hold for an instruction or two: not worth emptying a jump cache for. */
+#define HF_PASSING (HF_TF | HF_SHADOW | HF_RF)
+
+void tlb_set_mode(struct guest_cpu *c)
+{
+    struct tlb_vcpu *v = c->tlb;
+
+    if (unlikely(!v)) {
+        return;
+    }
+    struct tlb_space *s = c->space;
+    struct tlb_cc *cc = (c->hflags & HF_CPL_MASK) == 3 ? &s->user : &v->kernel;
+
+    c->rtab = s->tab[tlb_table(c->mmu_mode, false)];
+    c->wtab = s->tab[tlb_table(c->mmu_mode, true)];
+    c->cp = cc->cp;
+    v->cc = cc;
+    if (unlikely(c->hflags & HF_PASSING)) {
+        c->jc = tlb_jc_none();
+        return;
+    }
+    uint32_t limit = cpu_code64(c) ? ~0u : c->seg[S_CS].limit;
+    if (unlikely(cc->key_hflags != c->hflags || cc->key_cs_base != c->cs_base || cc->key_cs_limit != limit)) {
+        tlb_cc_jc_clear(cc);
+        cc->key_hflags = c->hflags;
+        cc->key_cs_base = c->cs_base;
+        cc->key_cs_limit = limit;
+    }
+    c->jc = cc->jc;
+}
