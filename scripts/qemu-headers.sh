@@ -333,7 +333,7 @@ $dir/xbt-qemu-target.h
 -I$dir/build/trace
 -I$dir/build/ui
 -I$dir/src/target/i386
--D_GNU_SOURCE
+-D_GNU_SOURCE=
 -D_FILE_OFFSET_BITS=64
 -mcx16
 -fno-strict-aliasing
