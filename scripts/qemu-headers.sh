@@ -89,7 +89,11 @@ point_current()
     fi
 }
 
-if [ -f "$env_file" ] && grep -qx "stamp=$want_stamp" "$env_file"; then
+# What this script writes changes with the script.
+script_id=$(cksum <"$0" | tr ' ' -)
+
+if [ -f "$env_file" ] && grep -qx "stamp=$want_stamp" "$env_file" &&
+   grep -qx "script=$script_id" "$env_file"; then
     point_current
     say "$package $binary_version: headers are up to date"
     exit 0
@@ -295,13 +299,22 @@ generate_headers()
     generated_headers | (cd "$dir/build" && xargs ninja)
 }
 
-step "configuring QEMU ($pkgversion)" "$dir/configure.log" configure_qemu
-step "generating headers" "$dir/generate.log" generate_headers
+configured_stamp()
+{
+    sed -n 's/^#define CONFIG_STAMP _*\([0-9a-f]*\).*/qemu_stamp_\1/p' \
+        "$dir/build/config-host.h"
+}
+
+if [ ! -f "$dir/build/xbt-generated" ] ||
+   [ "$(configured_stamp)" != "$want_stamp" ]; then
+    step "configuring QEMU ($pkgversion)" "$dir/configure.log" configure_qemu
+    step "generating headers" "$dir/generate.log" generate_headers
+    : >"$dir/build/xbt-generated"
+fi
 
 # ---- 3. the stamp, and what a compiler needs -------------------------------
 
-have_stamp=$(sed -n 's/^#define CONFIG_STAMP _*\([0-9a-f]*\).*/qemu_stamp_\1/p' \
-    "$dir/build/config-host.h")
+have_stamp=$(configured_stamp)
 [ "$have_stamp" = "$want_stamp" ] ||
     die "the configured source has $have_stamp but $qemu_path wants" \
         "$want_stamp: $qemu_path is not the binary of $package" \
@@ -381,6 +394,7 @@ END
 
 cat >"$env_file.new" <<END
 stamp=$want_stamp
+script=$script_id
 package=$package
 binary_version=$binary_version
 source_version=$source_version
