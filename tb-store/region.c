@@ -303,17 +303,19 @@ bool tb_is_code_addr(struct tb_store *s, const void *pc)
 
 struct tb *tb_find_host_pc(struct tb_store *s, const void *pc)
 {
+    /* code_end may be the start of the next TB or region: look for the byte before, never the first. */
+    const uint8_t *at = (const uint8_t *)((uintptr_t)pc - 1);
     const struct tb_region *r;
     uint32_t lo = 0, hi, off;
     struct tb *tb;
 
-    if (!tb_is_code_addr(s, pc)) {
+    if (!tb_is_code_addr(s, at)) {
         return NULL;
     }
-    r = &s->regions[((uintptr_t)pc - (uintptr_t)s->base) >> s->region_shift];
+    r = &s->regions[((uintptr_t)at - (uintptr_t)s->base) >> s->region_shift];
     hi = __atomic_load_n(&r->n_tbs, __ATOMIC_ACQUIRE);
-    off = (uint32_t)((const uint8_t *)pc - r->start);
-    /* The last TB that starts at or below pc. */
+    off = (uint32_t)(at - r->start);
+    /* The last TB that starts at or below. */
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
 
