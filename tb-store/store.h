@@ -68,7 +68,7 @@ static inline unsigned tb_tag(struct tb *t)
 
 /* ---- the watch list (watch.c): one entry per 64 pages that hold watched pages ---- */
 struct tb_watch {
-    const uint64_t *word;  /* the machine's marks, or NULL: ask page by page */
+    const uint64_t *word;  /* the machine's marks; all ones where pages must be asked for one by one */
     uint64_t mask;         /* the watched pages among the 64 */
     uint64_t group;        /* ram_addr >> (PAGE_BITS + GROUP_BITS) */
 };

@@ -137,13 +137,18 @@ static void start_watch(struct guest_cpu *c, struct tb_store *s, uint64_t page)
     }
 }
 
+/* Stands in for a mark word that the host does not have: every page may have been written, ask. */
+static const uint64_t always_ask = ~0ull;
+
 static const uint64_t *mark_word(struct guest_cpu *c, uint64_t page)
 {
-    if (!c->host || !c->host->code_page_dma || !c->host->code_dma_word) {
-        return NULL;
+    const uint64_t *word = NULL;
+
+    if (c->host && c->host->code_page_dma && c->host->code_dma_word) {
+        fpu_park(c);
+        word = c->host->code_dma_word(c, page);
     }
-    fpu_park(c);
-    return c->host->code_dma_word(c, page);
+    return word ? word : &always_ask;
 }
 
 /* Remember the page's generation at the first call for it since the last tb_insert(). */
@@ -287,22 +292,29 @@ static bool collect(struct guest_cpu *c, uint64_t group, uint64_t bits)
     return any;
 }
 
-/* The next entry at or after *i with something to ask about. */
+static inline uint64_t marked(const struct tb_watch *w)
+{
+    return __atomic_load_n(w->word, __ATOMIC_ACQUIRE) & __atomic_load_n(&w->mask, __ATOMIC_ACQUIRE);
+}
+
+/* The next entry at or after *i with something to ask about.  This walk is what an uneventful check costs. */
 static bool next_marked(struct tb_store *s, uint32_t *i, uint64_t *group, uint64_t *bits)
 {
     uint32_t n = __atomic_load_n(&s->n_watch, __ATOMIC_ACQUIRE);
 
-    for (; *i < n; ++*i) {
+    while (*i < n) {
         const struct tb_watch *w = entry(s, *i);
-        const uint64_t *word = w->word;
-        uint64_t hit = __atomic_load_n(&w->mask, __ATOMIC_ACQUIRE);
+        uint32_t left = WATCH_CHUNK - *i % WATCH_CHUNK, run = n - *i < left ? n - *i : left, k = 0;
 
-        if (word) {
-            hit &= __atomic_load_n(word, __ATOMIC_ACQUIRE);
+        while (k + 4 <= run && !(marked(w + k) | marked(w + k + 1) | marked(w + k + 2) | marked(w + k + 3))) {
+            k += 4;
         }
-        if (hit) {
-            *group = w->group;
-            *bits = hit;
+        while (k < run && !(*bits = marked(w + k))) {
+            k++;
+        }
+        *i += k;
+        if (k < run) {
+            *group = w[k].group;
             return true;
         }
     }
@@ -341,8 +353,8 @@ void tb_check_dma_page(struct guest_cpu *c, uint64_t ram_addr)
     }
     /* The entry may be moving if there are other vCPUs: then ask the host at once. */
     i = *group_index(s, page_group(ram_addr));
-    word = i && s->vm->n_cpus == 1 ? entry(s, i - 1)->word : NULL;
-    if (!word || (__atomic_load_n(word, __ATOMIC_ACQUIRE) & bits)) {
+    word = i && s->vm->n_cpus == 1 ? entry(s, i - 1)->word : &always_ask;
+    if ((__atomic_load_n(word, __ATOMIC_ACQUIRE) & bits) != 0) {
         collect(c, page_group(ram_addr), bits);
     }
 }
