@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test_tb_link.c - the bytes of both patch sites when linked and unlinked, and the incoming lists.
+ */
+#include "test_tb_env.h"
+
+static void check_unlinked(const struct tb *tb, unsigned i)
+{
+    const struct tb_exit *e = &tb->exit[i];
+
+    CHECK(e->to == NULL && e->next_in == NULL);
+    CHECK(env_target(e->jump) == e->jump_unlinked);
+    CHECK(!e->branch || env_target(e->branch) == e->branch_full);
+}
+
+static void check_linked(const struct tb *tb, unsigned i, const struct tb *to, const uint8_t *branch)
+{
+    const struct tb_exit *e = &tb->exit[i];
+
+    CHECK(e->to == to);
+    CHECK(env_target(e->jump) == to->entry);
+    CHECK(!e->branch || env_target(e->branch) == branch);
+}
+
+static unsigned incoming(const struct tb *tb)
+{
+    const struct tb *t = tb->in_first;
+    unsigned e = tb->in_first_exit, n = 0;
+
+    while (t) {
+        const struct tb_exit *x = &t->exit[e];
+
+        CHECK(x->to == tb);
+        t = x->next_in;
+        e = x->next_in_exit;
+        n++;
+    }
+    return n;
+}
+
+/* Site A by needs_flags, branch_noflags and cross_page. */
+static void test_targets(bool wx)
+{
+    struct tb_store *s = env_start(1, wx);
+    struct tb *to = env_add(env_cpu, 0x2000, 8);
+
+    for (unsigned mode = 0; mode < 16; mode++) {
+        struct tb *from = env_add(env_cpu, 0x1000 + 16 * mode, 8);
+        struct tb_exit *e = &tb_w(s, from)->exit[1];
+        const uint8_t *want = from->exit[1].branch_noflags;
+        bool noflags = mode & 2, cross = mode & 4;
+
+        tb_w(s, to)->needs_flags = mode & 1;
+        e->cross_page = cross;
+        if (!noflags) {
+            e->branch_noflags = NULL;
+            want = cross ? e->branch_full : to->entry;
+        }
+        if (mode & 1) {
+            want = e->branch_full;
+        }
+        if (mode & 8) {
+            e->branch = NULL;
+        }
+        check_unlinked(from, 1);
+        tb_link(env_cpu, from, 1, to);
+        check_linked(from, 1, to, want);
+        check_unlinked(from, 0);
+        CHECK_EQ(incoming(to), 1);
+        tb_unlink_exits(env_cpu, from);
+        check_unlinked(from, 1);
+        CHECK_EQ(incoming(to), 0);
+    }
+    CHECK_EQ(env_cpu->stat[ST_CHAIN_MADE], 16);
+    env_stop();
+}
+
+/* Nothing is linked from or to a TB that is dead or unpublished, nor with chaining off. */
+static void test_refusals(void)
+{
+    struct tb_store *s = env_start(1, false);
+    struct tb *a = env_add(env_cpu, 0x1000, 8), *b = env_add(env_cpu, 0x2000, 8);
+    struct tb *dead = env_add(env_cpu, 0x3000, 8), *fresh = env_make(env_cpu, 0x4000, 8, CODE_BYTES);
+
+    tb_invalidate(env_cpu, dead, TBD_DEBUG);
+    tb_link(env_cpu, a, 0, dead);
+    tb_link(env_cpu, dead, 0, a);
+    tb_link(env_cpu, a, 0, fresh);
+    tb_link(env_cpu, fresh, 0, a);
+    s->vm->opt.no_chain = true;
+    tb_link(env_cpu, a, 0, b);
+    s->vm->opt.no_chain = false;
+    tb_w(s, a)->exit[0].lip = TB_NO_TARGET;
+    tb_link(env_cpu, a, 0, b);
+    check_unlinked(a, 0);
+    check_unlinked(dead, 0);
+    check_unlinked(fresh, 0);
+    CHECK_EQ(incoming(a) + incoming(b) + incoming(dead) + incoming(fresh), 0);
+    CHECK_EQ(env_cpu->stat[ST_CHAIN_MADE], 0);
+    /* A second link of one exit changes nothing. */
+    tb_link(env_cpu, a, 1, b);
+    tb_link(env_cpu, a, 1, b);
+    tb_link(env_cpu, a, 1, a);
+    check_linked(a, 1, b, a->exit[1].branch_noflags);
+    CHECK_EQ(incoming(b), 1);
+    CHECK_EQ(incoming(a), 0);
+    env_stop();
+}
+
+/* Death of a TB in the middle: incoming, outgoing and self links all go, others stay. */
+static void test_death(bool wx)
+{
+    env_start(1, wx);
+    struct tb *mid = env_add(env_cpu, 0x1000, 8), *end = env_add(env_cpu, 0x2000, 8);
+    struct tb *from[20];
+
+    for (unsigned i = 0; i < 20; i++) {
+        from[i] = env_add(env_cpu, 0x3000 + 16 * i, 8);
+        tb_link(env_cpu, from[i], i & 1, mid);
+        tb_link(env_cpu, from[i], !(i & 1), end);
+    }
+    tb_link(env_cpu, mid, 0, mid);
+    tb_link(env_cpu, mid, 1, end);
+    CHECK_EQ(incoming(mid), 21);
+    CHECK_EQ(incoming(end), 21);
+    /* A source dies: out of the middle of two lists. */
+    tb_invalidate(env_cpu, from[7], TBD_DEBUG);
+    CHECK_EQ(incoming(mid), 20);
+    CHECK_EQ(incoming(end), 20);
+    check_unlinked(from[7], 0);
+    check_unlinked(from[7], 1);
+    tb_invalidate(env_cpu, mid, TBD_DEBUG);
+    CHECK(env.last_jc_host == mid->entry && env.last_jc_lip == mid->key.lip);
+    CHECK_EQ(incoming(mid), 0);
+    CHECK_EQ(incoming(end), 19);
+    check_unlinked(mid, 0);
+    check_unlinked(mid, 1);
+    for (unsigned i = 0; i < 20; i++) {
+        check_unlinked(from[i], i & 1);
+        if (i != 7) {
+            check_linked(from[i], !(i & 1), end, from[i]->exit[!(i & 1)].branch_noflags);
+        }
+    }
+    env_stop();
+}
+
+/* Both exits of one TB to one successor: two entries of its list. */
+static void test_both_exits(void)
+{
+    env_start(1, false);
+    struct tb *a = env_add(env_cpu, 0x1000, 8), *b = env_add(env_cpu, 0x2000, 8);
+    struct tb *x = env_add(env_cpu, 0x3000, 8);
+
+    tb_link(env_cpu, a, 0, b);
+    tb_link(env_cpu, x, 0, b);
+    tb_link(env_cpu, a, 1, b);
+    CHECK_EQ(incoming(b), 3);
+    tb_unlink_exits(env_cpu, a);
+    CHECK_EQ(incoming(b), 1);
+    check_linked(x, 0, b, x->exit[0].branch_noflags);
+    tb_link(env_cpu, a, 1, b);
+    tb_invalidate(env_cpu, b, TBD_DEBUG);
+    check_unlinked(a, 0);
+    check_unlinked(a, 1);
+    check_unlinked(x, 0);
+    env_stop();
+}
+
+int main(void)
+{
+    test_targets(false);
+    test_targets(true);
+    test_refusals();
+    test_death(false);
+    test_death(true);
+    test_both_exits();
+    return 0;
+}
