@@ -112,7 +112,7 @@ void tlb_touch(struct guest_cpu *c, uint64_t lin, unsigned table)
     if (likely(*t >> table & 1)) {
         return;
     }
-    if (unlikely(c->space->n_regions >= TOUCH_REGIONS_MAX || v->touch_total >= TOUCH_PAGES_MAX)) {
+    if (unlikely((!*t && c->space->n_regions >= TOUCH_REGIONS_MAX) || v->touch_total >= TOUCH_PAGES_MAX)) {
         touch_reclaim(c);
         t = touch_find(c->space, region);
     }

@@ -144,7 +144,8 @@ static void part_store(struct guest_cpu *c, enum mmu_mode mode, struct tlb_part 
                        const struct walk_result *w)
 {
     if (!(pg->flags & PHYS_RAM)) {
-        p->host = NULL; /* ROM: the store goes to the device behind it */
+        p->rom = p->host; /* the store goes to the device behind it */
+        p->host = NULL;
         return;
     }
     if (unlikely(pg->flags & PHYS_LOG)) {
@@ -161,8 +162,8 @@ static void part_store(struct guest_cpu *c, enum mmu_mode mode, struct tlb_part 
             cw_enter(c, mode, p, pg);
         }
     } else if (likely(!(c->dr[7] & 0xff)) || !tlb_watched(c, p->lin)) {
-        tlb_fill(c, p->lin, tlb_table(mode, true), pg->host, w, pg->ram_addr);
         tlb_fill(c, p->lin, tlb_table(mode, false), pg->host, w, pg->ram_addr);
+        tlb_fill(c, p->lin, tlb_table(mode, true), pg->host, w, pg->ram_addr);
     }
 }
 
@@ -192,6 +193,7 @@ static void part_walk(struct guest_cpu *c, enum access acc, enum mmu_mode mode, 
 static void part_get(struct guest_cpu *c, enum access acc, enum mmu_mode mode, struct tlb_part *p)
 {
     p->code = false;
+    p->rom = NULL;
     p->gpa = 0;
     p->ram_addr = 0;
     p->host = tlb_hit(c, p->lin, mode, acc == ACC_WRITE);
@@ -239,8 +241,10 @@ unsigned tlb_resolve(struct guest_cpu *c, uint64_t lin, uint32_t size, enum acce
 /* ---- moving data ---- */
 void tlb_part_read(struct guest_cpu *c, const struct tlb_part *p, void *buf)
 {
-    if (likely(p->host != NULL)) {
-        xbt_copy(buf, p->host, p->len);
+    const uint8_t *h = p->host ? p->host : p->rom;
+
+    if (likely(h != NULL)) {
+        xbt_copy(buf, h, p->len);
     } else {
         tlb_mmio_read(c, p->gpa, buf, p->len);
     }

@@ -246,6 +246,7 @@ struct jc_entry *tlb_jc_none(void);   /* a jump cache that is always empty */
 struct tlb_part {
     uint64_t lin, gpa, ram_addr;
     uint8_t *host;       /* directly accessible for this access; NULL: device or ROM store */
+    uint8_t *rom;        /* of a ROM store: where the old data is */
     uint32_t len;
     bool code;           /* store to a page that holds translated code */
 };
