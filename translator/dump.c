@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * dump.c - what a block looks like in each stage, and the trace of blocks entered.
+ * Debugging only: parks the FP state and uses libc and capstone (the disassembler of dumps; the decoder is our own).
+ */
+#include <capstone/capstone.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "translator/exec.h"
+#include "translator/ir.h"
+
+#define TEXT_SIZE (256 * 1024)
+
+static size_t disas(char *buf, size_t size, const uint8_t *code, size_t len, uint64_t addr, cs_mode mode)
+{
+    csh h;
+    cs_insn *insn;
+    size_t n = 0;
+
+    if (cs_open(CS_ARCH_X86, mode, &h) != CS_ERR_OK) {
+        return 0;
+    }
+    cs_option(h, CS_OPT_SKIPDATA, CS_OPT_ON);
+    size_t count = cs_disasm(h, code, len, addr, 0, &insn);
+    for (size_t i = 0; i < count && n + 128 < size; i++) {
+        n += (size_t)snprintf(buf + n, size - n, "  0x%" PRIx64 ":  %s %s\n", insn[i].address, insn[i].mnemonic,
+                              insn[i].op_str);
+    }
+    if (count) {
+        cs_free(insn, count);
+    }
+    cs_close(&h);
+    return n;
+}
+
+static cs_mode guest_mode(uint32_t hflags)
+{
+    switch (hflags & HF_CODE_MASK) {
+    case HF_CODE64: return CS_MODE_64;
+    case HF_CODE32: return CS_MODE_32;
+    default: return CS_MODE_16;
+    }
+}
+
+static bool wanted(const struct xbt_options *o, uint64_t lip)
+{
+    return !o->dump_hi || (lip >= o->dump_lo && lip <= o->dump_hi);
+}
+
+static void guest_text(const struct ir_block *b, struct guest_cpu *c, char *buf, size_t size)
+{
+    uint8_t bytes[IR_MAX_INSNS * 15];
+    struct code_page p = tlb_code_page(c, b->lip);
+    unsigned n = b->guest_size;
+
+    if (!p.host || (b->lip & 0xfff) + n > 4096) {
+        return;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        bytes[i] = p.host[(b->lip & 0xfff) + i];
+    }
+    disas(buf, size, bytes, n, b->ip, guest_mode(b->key.hflags));
+}
+
+void dump_block(struct guest_cpu *c, const struct ir_block *b, struct tb *tb)
+{
+    const struct xbt_options *o = &c->vm->opt;
+    char *buf;
+
+    if (!wanted(o, b->lip) || !c->host->log) {
+        return;
+    }
+    fpu_park(c);
+    buf = calloc(1, TEXT_SIZE);
+    if (!buf) {
+        return;
+    }
+    size_t n = (size_t)snprintf(buf, TEXT_SIZE, "block 0x%" PRIx64 " hflags %08x insns %u%s\n", b->lip, b->key.hflags,
+                                b->n_insns, b->needs_flags ? "" : " noflags");
+    if (o->dump & DUMP_GUEST) {
+        guest_text(b, c, buf + n, TEXT_SIZE - n);
+        c->host->log(buf);
+        buf[0] = 0;
+    }
+    if (o->dump & DUMP_IR) {
+        ir_print(b, buf, TEXT_SIZE);
+        c->host->log(buf);
+    }
+    if (o->dump & DUMP_HOST) {
+        n = (size_t)snprintf(buf, TEXT_SIZE, "host %p, %u bytes\n", (void *)tb->entry, tb->host_size);
+        disas(buf + n, TEXT_SIZE - n, tb->entry, tb->host_size, (uintptr_t)tb->entry, CS_MODE_64);
+        c->host->log(buf);
+    }
+    free(buf);
+}
+
+_Noreturn void dump_bad_block(struct guest_cpu *c, const struct ir_block *b, const char *bad)
+{
+    char *buf = calloc(1, TEXT_SIZE);
+
+    if (buf) {
+        ir_print(b, buf, TEXT_SIZE);
+        fprintf(stderr, "xbt: internal error: IR of block 0x%" PRIx64 " is not well formed: %s\n%s", b->lip, bad, buf);
+    }
+    abort();
+}
+
+void dump_exit(struct guest_cpu *c, unsigned reason)
+{
+    char buf[640];
+
+    if (!c->host->log || !wanted(&c->vm->opt, c->rip + c->cs_base)) {
+        return;
+    }
+    fpu_park(c);
+    snprintf(buf, sizeof(buf),
+             "enter %04x:%016" PRIx64 " fl=%08x hf=%08x why=%u rax=%016" PRIx64 " rcx=%016" PRIx64 " rdx=%016" PRIx64
+             " rbx=%016" PRIx64 " rsp=%016" PRIx64 " rbp=%016" PRIx64 " rsi=%016" PRIx64 " rdi=%016" PRIx64
+             " r8=%016" PRIx64 " r9=%016" PRIx64 " r10=%016" PRIx64 " r11=%016" PRIx64 " r12=%016" PRIx64
+             " r13=%016" PRIx64 " r14=%016" PRIx64 " r15=%016" PRIx64 "\n",
+             c->seg[S_CS].sel, c->rip, cpu_get_eflags(c), c->hflags, reason, GPR(c, 0), GPR(c, 1), GPR(c, 2),
+             GPR(c, 3), GPR(c, 4), GPR(c, 5), GPR(c, 6), GPR(c, 7), GPR(c, 8), GPR(c, 9), GPR(c, 10), GPR(c, 11),
+             GPR(c, 12), GPR(c, 13), GPR(c, 14), GPR(c, 15));
+    c->host->log(buf);
+}

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * exec.c - the vCPU loop: interrupts -> lookup -> translate -> enter -> what ended it.
+ *
+ * Everything that leaves generated code or raises an exception comes back here through one recovery point
+ * (c->jmpbuf).  All state is in *c; the loop keeps nothing in locals across a jump.  FP state stays live in the host's
+ * registers while the loop runs; it is parked before any callback.
+ */
+#include "translator/exec.h"
+#include "translator/state_map.h"
+#include "translator/x86-64/lower.h"
+
+#define HF_SPECIAL (HF_SHADOW | HF_RF | HF_TF)
+
+static _Noreturn void leave_to_loop(struct guest_cpu *c, unsigned why)
+{
+    c->leave = why;
+    c->unwind_pc = 0;
+    __builtin_longjmp(c->jmpbuf, 1);
+}
+
+static uint64_t cur_lip(const struct guest_cpu *c)
+{
+    return cpu_code64(c) ? c->rip : (uint32_t)(c->rip + c->cs_base);
+}
+
+void tb_restore_state(struct guest_cpu *c, uint64_t host_pc)
+{
+    struct tb *tb = tb_find_host_pc(c->vm->store, (const void *)(uintptr_t)host_pc);
+    struct state_rec r;
+
+    if (!tb) {
+        return;
+    }
+    uint64_t ip = tb->lip - tb->key.cs_base;
+    if (!state_map_find(tb->state_map, tb->state_map_size, (uint32_t)(host_pc - (uintptr_t)tb->entry), &r)) {
+        c->rip = cpu_code64(c) ? ip : (uint32_t)ip;
+        return;
+    }
+    ip += r.guest_off;
+    c->rip = cpu_code64(c) ? ip : (uint32_t)ip;
+    if (r.kind == SK_HOST) {
+        c->fl = eflags_to_fl((uint32_t)c->host_flags);
+    } else if (r.kind == SK_RECIPE) {
+        c->fl = recipe_flags(c, &r.rc);
+    }
+}
+
+/* ---- calls from generated code ---- */
+
+static void resume_fpu(struct guest_cpu *c)
+{
+    if (!c->fpu_live) {
+        fpu_unpark(c);
+    }
+}
+
+void *xbt_thunk_read(struct guest_cpu *c, uint64_t lin, uint32_t flags)
+{
+    c->slow_flags = (flags & TH_F_SS) != 0;
+    void *p = tlb_slow_read(c, lin, flags & 0xffff);
+    resume_fpu(c);
+    return p;
+}
+
+void *xbt_thunk_write(struct guest_cpu *c, uint64_t lin, uint32_t flags)
+{
+    c->slow_flags = (flags & TH_F_SS) != 0;
+    c->commit.active = 0;
+    void *p = tlb_slow_write(c, lin, flags & 0xffff, (flags & TH_F_RMW) != 0);
+    resume_fpu(c);
+    return p;
+}
+
+void xbt_thunk_commit(struct guest_cpu *c)
+{
+    uint64_t pc = c->unwind_pc;
+
+    c->unwind_pc = 0;
+    if (tlb_slow_commit(c)) {
+        struct tb *tb = tb_find_host_pc(c->vm->store, (const void *)(uintptr_t)pc);
+        struct state_rec r;
+        /* No record: the instruction ends the block, which leaves by itself. */
+        if (tb && state_map_find(tb->state_map, tb->state_map_size, (uint32_t)(pc - (uintptr_t)tb->entry), &r)) {
+            tb_restore_state(c, pc);
+            c->stat[ST_EXIT_SMC]++;
+            leave_to_loop(c, LEAVE_SMC);
+        }
+    }
+    resume_fpu(c);
+}
+
+static void advance(struct guest_cpu *c, const struct dec_insn *in)
+{
+    c->rip = dec_next_ip(in);
+}
+
+void xbt_thunk_helper(struct guest_cpu *c, const struct dec_insn *in)
+{
+    uint64_t smc = c->stat[ST_SLOW_WRITE_CODE];
+
+    c->stat[ST_HELPER_CALLS]++;
+    int r = in->row->helper(c, in);
+    if (r == HELP_NEXT && c->stat[ST_SLOW_WRITE_CODE] == smc && !(c->hflags & HF_SPECIAL)) {
+        resume_fpu(c);
+        return;
+    }
+    if (r == HELP_NEXT) {
+        advance(c, in);
+    }
+    leave_to_loop(c, LEAVE_HELPER);
+}
+
+const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in)
+{
+    c->stat[ST_HELPER_CALLS]++;
+    int r = in->row->helper(c, in);
+    if (r == HELP_NEXT) {
+        advance(c, in);
+    }
+    if (r == HELP_LOOP || c->exit_request || (c->hflags & HF_SPECIAL) || c->vm->opt.no_jc) {
+        leave_to_loop(c, LEAVE_HELPER);
+    }
+    uint64_t lip = cur_lip(c);
+    const struct jc_entry *e = &c->jc[jc_hash(lip)];
+    if (e->lip != lip) {
+        leave_to_loop(c, LEAVE_INDIRECT);
+    }
+    resume_fpu(c);
+    return e->host;
+}
+
+_Noreturn void xbt_thunk_seg_fault(struct guest_cpu *c, uint32_t is_ss)
+{
+    cpu_raise_err(c, is_ss ? EXC_SS : EXC_GP, 0);
+}
+
+_Noreturn void xbt_thunk_raise(struct guest_cpu *c, uint32_t what)
+{
+    c->unwind_pc = 0;
+    if (what & 0x100) {
+        cpu_raise_err(c, what & 0xff, 0);
+    }
+    cpu_raise(c, what & 0xff);
+}
+
+_Noreturn void xbt_signal_landing(struct guest_cpu *c, uint32_t trapno)
+{
+    c->stat[ST_HOST_FAULTS]++;
+    switch (trapno) {
+    case EXC_GP:
+        cpu_raise_err(c, EXC_GP, 0);
+    case EXC_SS:
+        cpu_raise_err(c, EXC_SS, 0);
+    case EXC_MF:
+        if (!(c->cr[0] & CR0_NE)) {
+            tb_restore_state(c, c->unwind_pc);
+            c->unwind_pc = 0;
+            fpu_park(c);
+            if (c->host->set_ferr) {
+                c->host->set_ferr(c, true);
+            }
+            leave_to_loop(c, LEAVE_HELPER);
+        }
+        cpu_raise(c, EXC_MF);
+    case EXC_XM:
+        cpu_raise(c, c->cr[4] & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
+    default:
+        cpu_raise(c, trapno);
+    }
+}
+
+/* ---- the loop ---- */
+
+static struct tb_key current_key(const struct guest_cpu *c)
+{
+    struct tb_key k = { .cs_base = cpu_code64(c) ? 0 : c->cs_base, .hflags = c->hflags, .cs_limit = 0xffffffffu,
+                        .lip = cur_lip(c) };
+
+    if (c->hflags & HF_CSLIM) {
+        k.cs_limit = c->seg[S_CS].limit;
+    }
+    return k;
+}
+
+/* The TB for the current state, translated if need be; raises fetch faults. */
+static struct tb *find_tb(struct guest_cpu *c, uint64_t lip, struct code_page *page)
+{
+    struct tb_key key = current_key(c);
+
+    *page = tlb_code_page(c, lip);
+    if (page->host) {
+        tb_check_dma_page(c, page->ram_addr);
+    } else {
+        return translate(c, &key, lip, page);
+    }
+    key.phys_pc = page->ram_addr | (lip & 0xfff);
+    struct tb *tb = tb_lookup(c, &key);
+    if (tb && tb->n_pages == 2) {
+        uint64_t next = (lip & ~0xfffull) + 0x1000;
+        struct code_page p2 = tlb_code_page(c, next);
+        if (p2.ram_addr != tb->page[1]) {
+            tb_invalidate(c, tb, TBD_MEMMAP);
+            tb = NULL;
+        } else {
+            tlb_cp_note(c, next, &p2);
+        }
+    }
+    if (!tb) {
+        tb = translate(c, &key, lip, page);
+    }
+    tlb_cp_note(c, lip, page);
+    return tb;
+}
+
+static void chain(struct guest_cpu *c, struct tb *from, unsigned slot, struct tb *to, uint64_t lip,
+                  const struct code_page *page)
+{
+    struct tb_exit *x = &from->exit[slot];
+
+    if (from->invalid || x->lip != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 || x->to == to ||
+        c->vm->opt.no_chain || from->key.cs_base != to->key.cs_base) {
+        return;
+    }
+    if (x->cross_page) {
+        *(uint32_t *)tb_rw(c->vm->store, x->cp_imm) = page->cp_id;
+    }
+    tb_link(c, from, slot, to);
+}
+
+static void take_interrupt(struct guest_cpu *c)
+{
+    fpu_park(c);
+    int vec = c->host->ack_interrupt(c);
+    c->intr_pending = 0;
+    cpu_kick(c, XREQ_POLL);
+    if (vec >= 0) {
+        c->halted = 0;
+        c->stat[ST_INTERRUPTS]++;
+        tb_check_dma(c);
+        cpu_interrupt(c, (unsigned)vec, false, false, 0, c->rip);
+    }
+}
+
+static void take_nmi(struct guest_cpu *c)
+{
+    fpu_park(c);
+    c->host->ack_nmi(c);
+    c->halted = 0;
+    c->nmi_masked = 1;
+    c->stat[ST_NMIS]++;
+    cpu_interrupt(c, EXC_NMI, false, false, 0, c->rip);
+}
+
+static void flush_cache(struct guest_cpu *c)
+{
+    tb_flush(c);
+    c->flush_epoch++;
+    c->exit_tb = NULL;
+}
+
+/* Handle exit_request. Returns true when the embedder wants control. */
+static bool handle_requests(struct guest_cpu *c)
+{
+    uint32_t req = __atomic_exchange_n(&c->exit_request, 0, __ATOMIC_SEQ_CST);
+
+    c->stat[ST_EXIT_REQUEST]++;
+    if (req & XREQ_TLB_FLUSH) {
+        tlb_flush_all(c, TLBF_MEMMAP);
+    }
+    if (req & XREQ_CACHE_FLUSH) {
+        flush_cache(c);
+    }
+    if (req & (XREQ_POLL | XREQ_IRQ_WINDOW | XREQ_STOP)) {
+        fpu_park(c);
+        unsigned ev = c->host->poll(c);
+        c->intr_pending = (ev & POLL_INTR) != 0;
+        c->nmi_pending = (ev & POLL_NMI) != 0;
+        tb_check_dma(c);
+        if (ev & POLL_INIT) {
+            c->exit_tb = NULL;
+        }
+        if ((ev & POLL_STOP) || (req & XREQ_STOP)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void dispatch_leave(struct guest_cpu *c, unsigned why)
+{
+    switch (why) {
+    case LEAVE_UNLINKED: {
+        struct tb *tb = c->exit_tb;
+        tb_restore_state(c, c->unwind_pc);
+        c->unwind_pc = 0;
+        c->rip = tb->exit[c->exit_slot].lip - tb->key.cs_base;
+        if (!cpu_code64(c)) {
+            c->rip = (uint32_t)c->rip;
+        }
+        c->stat[ST_EXIT_UNLINKED]++;
+        return;
+    }
+    case LEAVE_INDIRECT:
+        c->stat[ST_EXIT_INDIRECT]++;
+        break;
+    case LEAVE_HELPER:
+        c->stat[ST_EXIT_HELPER]++;
+        break;
+    default:
+        break;
+    }
+    c->exit_tb = NULL;
+}
+
+/* Look up, link to where we came from, run until something ends it. */
+static void run_block(struct guest_cpu *c)
+{
+    uint64_t lip = cur_lip(c);
+    struct code_page page;
+    bool special = c->hflags & HF_SPECIAL;
+    uint64_t flushes = c->flush_epoch;
+
+    c->special_tf = (c->hflags & HF_TF) != 0;
+    struct tb *tb = find_tb(c, lip, &page);
+    if (c->exit_tb && flushes == c->flush_epoch && !special) {
+        chain(c, c->exit_tb, c->exit_slot, tb, lip, &page);
+    }
+    c->exit_tb = NULL;
+    if (special) {
+        c->shadow = 0;
+        c->eflags &= ~FL_RF;
+    } else if (!c->vm->opt.no_jc && tb->n_pages && !tb->invalid) {
+        tlb_jc_insert(c, lip, tb->entry);
+    }
+    if (c->vm->opt.dump & (DUMP_EXIT | DUMP_EXEC)) {
+        dump_exit(c, c->leave);
+    }
+    c->stat[ST_ENTERS]++;
+    resume_fpu(c);
+    c->leave = xbt_enter_code(c, tb->entry);
+    dispatch_leave(c, c->leave);
+}
+
+/* After a SHADOW/RF/TF block: the conditions are over; a trap may be due. */
+static void finish_special(struct guest_cpu *c)
+{
+    cpu_update_hflags(c);
+    if (c->special_tf) {
+        c->special_tf = 0;
+        c->exc_dr6 = 1u << 14;
+        cpu_raise(c, EXC_DB);
+    }
+}
+
+static bool take_pending(struct guest_cpu *c)
+{
+    if (c->nmi_pending && !c->nmi_masked && c->shadow != 2) {
+        c->nmi_pending = 0;
+        take_nmi(c);
+        return true;
+    }
+    if (c->intr_pending && (c->eflags & FL_IF) && !c->shadow) {
+        take_interrupt(c);
+        return true;
+    }
+    return false;
+}
+
+enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
+{
+    cpu_kick(c, XREQ_POLL);
+    c->exit_tb = NULL;
+    c->special_tf = 0;
+    c->in_special = 0;
+    if (__builtin_setjmp(c->jmpbuf)) {
+        c->unwind_pc = 0;
+        if (c->leave) {
+            dispatch_leave(c, c->leave);
+        }
+    }
+    for (;;) {
+        c->leave = 0;
+        if (c->exc_vector >= 0) {
+            c->in_special = c->special_tf = 0;
+            c->exit_tb = NULL;
+            c->stat[ST_EXIT_EXCEPTION]++;
+            cpu_deliver_exception(c);
+            if (c->shutdown) {
+                fpu_park(c);
+                return VCPU_EXIT_SHUTDOWN;
+            }
+        }
+        if (c->in_special) {
+            c->in_special = 0;
+            finish_special(c);
+        }
+        if (__atomic_load_n(&c->exit_request, __ATOMIC_RELAXED) && handle_requests(c)) {
+            fpu_park(c);
+            return VCPU_EXIT_STOP;
+        }
+        if (take_pending(c)) {
+            continue;
+        }
+        if (c->halted) {
+            c->stat[ST_EXIT_HALT]++;
+            fpu_park(c);
+            return VCPU_EXIT_HALT;
+        }
+        c->in_special = (c->hflags & HF_SPECIAL) != 0;
+        run_block(c);
+    }
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * exec.h - the vCPU loop's interfaces to the rest of the translator.
+ */
+#ifndef XBT_EXEC_H
+#define XBT_EXEC_H
+
+#include "translator/help.h"
+#include "tb-store/tb.h"
+
+/* Bring c->rip and c->fl to the guest state that belongs to this host PC inside a TB (state_map.h). */
+void tb_restore_state(struct guest_cpu *c, uint64_t host_pc);
+/* Consume c->exc_vector: double/triple fault rules, then cpu_interrupt() (help_int.c). */
+void cpu_deliver_exception(struct guest_cpu *c);
+/* Translate the block at the current state; raises fetch faults. Returns NULL when the cache was flushed to make room
+ * and the caller must look up again. *one_shot: the block must not be cached (code in MMIO). */
+struct ir_block;
+struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip, const struct code_page *page);
+
+/* Called from generated code through the thunks (thunks.c). */
+void *xbt_thunk_read(struct guest_cpu *c, uint64_t lin, uint32_t flags);
+void *xbt_thunk_write(struct guest_cpu *c, uint64_t lin, uint32_t flags);
+void xbt_thunk_commit(struct guest_cpu *c);
+void xbt_thunk_helper(struct guest_cpu *c, const struct dec_insn *in);
+const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in);
+_Noreturn void xbt_thunk_seg_fault(struct guest_cpu *c, uint32_t is_ss);
+_Noreturn void xbt_thunk_raise(struct guest_cpu *c, uint32_t what);
+/* Where a signal handler sends the thread when generated code faulted; trapno is the host's vector. */
+_Noreturn void xbt_signal_landing(struct guest_cpu *c, uint32_t trapno);
+
+/* thunks.c: build the entry and exit code once per process; fill c->thunk[]. False when memory is refused. */
+bool thunks_init(void);
+void thunks_fill(struct guest_cpu *c);
+extern unsigned (*xbt_enter_code)(struct guest_cpu *c, const void *code);
+
+/* dump.c: text of a block by the dump options (DUMP_*); FP state gets parked. */
+void dump_block(struct guest_cpu *c, const struct ir_block *b, struct tb *tb);
+_Noreturn void dump_bad_block(struct guest_cpu *c, const struct ir_block *b, const char *bad);
+void dump_exit(struct guest_cpu *c, unsigned reason);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ir.h - the intermediate representation of one block.
+ *
+ * Same-ISA translation keeps the IR close to the guest: most guest instructions are one NATIVE op (the decoded
+ * instruction itself, to be re-encoded), preceded by an ADDR op when it has a memory operand.  What the host cannot
+ * run as it stands is spelled with a few simple ops or a HELPER.  A block is a straight line with at most two direct
+ * exits; there are no IR labels.
+ *
+ * Registers: 0..15 guest GPRs, IR_T0/IR_T1 temporaries that live in memory (cpu->spill) so that they survive an ADDR.
+ * Status flags are implicit: each op says which it reads and writes (fl_read, fl_write), the flag pass (opt_flags.c)
+ * decides where they live and annotates `load_fl`, `save_fl`, `site_kind`.
+ */
+#ifndef XBT_IR_H
+#define XBT_IR_H
+
+#include "translator/decode.h"
+#include "tb-store/tb.h"
+
+#define IRA_C 1u
+#define IRA_S 2u
+#define IRA_F 4u
+#define IRA_X 8u
+#define IRA_M 16u
+
+enum ir_opcode {
+#define IR_OP(e, t, a) IR_##e,
+#include "translator/ir_ops.inc"
+#undef IR_OP
+    IR_COUNT
+};
+
+#define IR_T0 16
+#define IR_T1 17
+#define IR_NOREG 0xff
+
+enum addr_kind {
+    AK_INSN,   /* effective address of in's memory operand */
+    AK_BT,     /* AK_INSN + T1 */
+    AK_REG,    /* GPR reg + imm, truncated to `width` (2, 4, 8) */
+};
+
+/* Where the guest's status flags can be found at a precise-state site (state_map.h). */
+enum site_kind { SK_NONE, SK_ENV, SK_HOST, SK_RECIPE };
+/* Recompute flags from register values at the site: what the producer was. */
+enum recipe_op { RC_ADD, RC_SUB, RC_CMP, RC_LOGIC, RC_TEST };
+struct recipe {
+    uint8_t op, size;
+    uint8_t dst, src;   /* GPR numbers; src IR_NOREG = imm */
+    int32_t imm;
+};
+
+struct ir_op {
+    uint8_t op;
+    uint8_t size;       /* access or operand size in bytes */
+    uint8_t acc;        /* ADDR: OA_R / OA_W / OA_RW */
+    uint8_t kind;       /* ADDR: enum addr_kind */
+    uint8_t seg;        /* ADDR: segment */
+    uint8_t dst, src;   /* register numbers */
+    uint8_t width;      /* AK_REG: address width */
+    uint8_t slot;       /* exits */
+    uint8_t cc;
+    uint8_t aligned;    /* ADDR: the host instruction itself demands alignment (MOVAPS...): no crossing guard */
+    /* annotations of the flag pass */
+    uint8_t load_fl;    /* host flags := cpu->fl before the op (after its ADDR) */
+    uint8_t save_fl;    /* cpu->fl := host flags after the op */
+    uint8_t fl_in_host; /* exits: flags are in the host's register only: the exit stub saves them */
+    uint8_t site;       /* enum site_kind before the op */
+    uint8_t site_after; /* ... after it (stores: the commit path) */
+    uint8_t fl_maybe;   /* flags are written only for some operand values (shift by CL) */
+    uint16_t fl_read, fl_write;
+    struct recipe rc, rc_after;
+    int64_t imm;
+    const struct dec_insn *in;
+};
+
+#define IR_MAX_INSNS 64
+#define IR_MAX_OPS   (IR_MAX_INSNS * 8 + 16)
+
+struct ir_block {
+    struct tb_key key;
+    uint64_t lip, ip;            /* linear and offset address of the first instruction */
+    uint32_t second_cp_id;       /* 0, or the cp id of the second page of a page-crossing instruction */
+    unsigned n_ops, n_insns, guest_size;
+    bool needs_flags;            /* set by the flag pass */
+    bool special;                /* SHADOW, RF or TF block: one instruction, all exits go to the loop */
+    uint64_t exit_ip[TB_EXITS];  /* targets of direct exits (rip offset) */
+    bool exit_used[TB_EXITS];
+    struct ir_op ops[IR_MAX_OPS];
+    struct dec_insn insns[IR_MAX_INSNS];
+    bool keep_insn[IR_MAX_INSNS]; /* a helper refers to it at run time */
+};
+
+extern const char *const ir_op_names[IR_COUNT];
+extern const uint8_t ir_op_attr[IR_COUNT];
+
+/* lift.c: append the ops of in to the block. Returns true when the block ends after it. */
+bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in);
+/* Append a fall-through exit to ip. */
+void lift_fallthrough(struct ir_block *b, uint64_t ip);
+/* Append an exception at instruction address ip (already in an INSN op). */
+void lift_raise(struct ir_block *b, unsigned vector, bool error0);
+/* GPRs that an op may write, as a mask (conservative). */
+uint32_t ir_gpr_writes(const struct ir_op *op);
+
+/* opt_flags.c */
+void opt_flags(struct ir_block *b, bool enable);
+/* ir.c: NULL when the block is well formed, else what is wrong. */
+const char *ir_verify(const struct ir_block *b);
+/* Text of the block into buf (for dumps; FP state parked). */
+void ir_print(const struct ir_block *b, char *buf, size_t size);
+
+#endif

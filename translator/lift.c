@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * lift.c - decoded instruction -> IR.
+ *
+ * Checks what the translation mode (hflags, CPU model) forbids, then spells the instruction with the few ops of
+ * ir_ops.inc.  Guest state changes only after the last op of the instruction that can fault, so that every site's
+ * state is that before the instruction.  Which flags live where is left to opt_flags.c, host registers to x86-64/.
+ */
+#include "translator/ir.h"
+#include "translator/mem.h"
+
+static struct ir_op *put(struct ir_block *b, enum ir_opcode op, const struct dec_insn *in)
+{
+    struct ir_op *o = &b->ops[b->n_ops < IR_MAX_OPS ? b->n_ops++ : IR_MAX_OPS - 1];
+    xbt_zero(o, sizeof(*o));
+    o->op = (uint8_t)op;
+    o->in = in;
+    o->dst = o->src = IR_NOREG;
+    return o;
+}
+
+static unsigned stack_width(const struct ir_block *b, const struct dec_insn *in)
+{
+    return in->mode == 2 ? 8 : b->key.hflags & HF_SS32 ? 4 : 2;
+}
+
+static void put_addr_insn(struct ir_block *b, const struct dec_insn *in, unsigned size, unsigned acc, int64_t extra)
+{
+    struct ir_op *o = put(b, IR_ADDR, in);
+    o->kind = AK_INSN;
+    o->size = (uint8_t)size;
+    o->acc = (uint8_t)acc;
+    o->seg = in->seg;
+    o->imm = extra;
+    o->aligned = (in->row->attr & IA_ALIGN) != 0;
+}
+
+static void put_addr_stack(struct ir_block *b, const struct dec_insn *in, unsigned reg, int64_t off, unsigned size,
+                           unsigned acc)
+{
+    struct ir_op *o = put(b, IR_ADDR, in);
+    o->kind = AK_REG;
+    o->src = (uint8_t)reg;
+    o->imm = off;
+    o->width = (uint8_t)stack_width(b, in);
+    o->seg = S_SS;
+    o->size = (uint8_t)size;
+    o->acc = (uint8_t)acc;
+}
+
+static void put_ld(struct ir_block *b, const struct dec_insn *in, unsigned dst, unsigned size)
+{
+    struct ir_op *o = put(b, IR_LD, in);
+    o->dst = (uint8_t)dst;
+    o->size = (uint8_t)size;
+}
+
+static void put_st(struct ir_block *b, const struct dec_insn *in, unsigned src, unsigned size)
+{
+    struct ir_op *o = put(b, IR_ST, in);
+    o->src = (uint8_t)src;
+    o->size = (uint8_t)size;
+}
+
+static void put_sti(struct ir_block *b, const struct dec_insn *in, int64_t imm, unsigned size)
+{
+    struct ir_op *o = put(b, IR_STI, in);
+    o->imm = imm;
+    o->size = (uint8_t)size;
+}
+
+static void put_mov(struct ir_block *b, const struct dec_insn *in, unsigned dst, unsigned src, unsigned size)
+{
+    struct ir_op *o = put(b, IR_MOV, in);
+    o->dst = (uint8_t)dst;
+    o->src = (uint8_t)src;
+    o->size = (uint8_t)size;
+}
+
+static void put_addi(struct ir_block *b, const struct dec_insn *in, unsigned dst, unsigned src, int64_t imm,
+                     unsigned size)
+{
+    struct ir_op *o = put(b, IR_ADDI, in);
+    o->dst = (uint8_t)dst;
+    o->src = (uint8_t)src;
+    o->imm = imm;
+    o->size = (uint8_t)size;
+}
+
+void lift_raise(struct ir_block *b, unsigned vector, bool error0)
+{
+    struct ir_op *o = put(b, IR_RAISE, NULL);
+    o->imm = (int64_t)(vector | (error0 ? 0x100u : 0));
+}
+
+static void put_goto(struct ir_block *b, const struct dec_insn *in, unsigned slot, uint64_t ip)
+{
+    struct ir_op *o = put(b, IR_GOTO, in);
+    o->slot = (uint8_t)slot;
+    o->imm = (int64_t)ip;
+    b->exit_ip[slot] = ip;
+    b->exit_used[slot] = true;
+}
+
+void lift_fallthrough(struct ir_block *b, uint64_t ip)
+{
+    put_goto(b, b->n_insns ? &b->insns[b->n_insns - 1] : NULL, 1, ip);
+}
+
+static uint64_t trunc_ip(const struct dec_insn *in, uint64_t ip)
+{
+    if (in->mode == 2 && in->opsize != 2) {
+        return ip;
+    }
+    return in->opsize == 2 ? (uint16_t)ip : (uint32_t)ip;
+}
+
+static uint64_t rel_target(const struct dec_insn *in)
+{
+    return trunc_ip(in, in->ip + in->len + (uint64_t)in->imm);
+}
+
+/* A branch out of the code segment's limit faults at the branch (SDM vol. 2, JMP). */
+static bool target_ok(struct ir_block *b, const struct dec_insn *in, uint64_t ip)
+{
+    if (in->mode != 2 && ip > b->key.cs_limit) {
+        lift_raise(b, EXC_GP, true);
+        return false;
+    }
+    return true;
+}
+
+static bool has_feature(const struct guest_cpu *c, unsigned feat)
+{
+    switch (feat) {
+#define FEAT(name, word, bit) case F_##name: return c->model.word >> (bit) & 1;
+#include "translator/features.inc"
+#undef FEAT
+    default:
+        return true;
+    }
+}
+
+/* Exceptions that are known from the mode alone.  Returns the vector, or -1. */
+static int mode_fault(const struct guest_cpu *c, const struct ir_block *b, const struct dec_insn *in)
+{
+    uint32_t attr = in->row->attr, hf = b->key.hflags;
+
+    if (in->row->feat && !has_feature(c, in->row->feat)) {
+        return EXC_UD;
+    }
+    if (attr & IA_AVX) {
+        return !(hf & HF_AVX) ? EXC_UD : hf & HF_NM_SSE ? EXC_NM : -1;
+    }
+    if (attr & IA_SSE) {
+        return hf & HF_UD_SSE ? EXC_UD : hf & HF_NM_SSE ? EXC_NM : -1;
+    }
+    if (attr & IA_MMX) {
+        return hf & HF_UD_MMX ? EXC_UD : hf & HF_NM_FPU ? EXC_NM : -1;
+    }
+    if (attr & IA_X87) {
+        return hf & HF_NM_FPU ? EXC_NM : -1;
+    }
+    if (attr & IA_CPL0 && (hf & HF_CPL_MASK)) {
+        return EXC_GP;
+    }
+    return -1;
+}
+
+static void lift_native(struct ir_block *b, const struct dec_insn *in)
+{
+    const struct insn_row *row = in->row;
+
+    if (in->has_mem && in->mem_acc) {
+        put_addr_insn(b, in, in->mem_size, in->mem_acc, 0);
+    }
+    struct ir_op *o = put(b, IR_NATIVE, in);
+    o->fl_read = row->fl_read;
+    o->fl_write = row->fl_write;
+    if (row->attr & IA_FLDEP) {
+        bool by_imm = in->imm_size == 1;
+        bool by_one = !by_imm && (in->opcode == 0xd0 || in->opcode == 0xd1);
+        unsigned bits = dec_op_size(in, 0) == 8 ? 63 : 31;
+        if (by_imm && !(in->imm & bits)) {
+            o->fl_write = 0;
+        } else if (!by_imm && !by_one) {
+            o->fl_maybe = 1;             /* count 0 leaves all flags alone */
+        } else if (by_imm && bits == 31 && dec_op_size(in, 0) < 4) {
+            o->fl_maybe = 1;             /* RCL/RCR by a multiple of size + 1, shifts beyond the size */
+        }
+    }
+}
+
+static void lift_push(struct ir_block *b, const struct dec_insn *in)
+{
+    unsigned size = in->opsize, loc = in->row->op[0].loc;
+
+    if (loc == OL_RM && in->has_mem) {
+        put_addr_insn(b, in, size, OA_R, 0);
+        put_ld(b, in, IR_T0, size);
+    }
+    put_addr_stack(b, in, R_RSP, -(int64_t)size, size, OA_W);
+    if (loc == OL_IMM) {
+        put_sti(b, in, in->imm, size);
+    } else {
+        put_st(b, in, in->has_mem ? IR_T0 : in->rm, size);
+    }
+    put_addi(b, in, R_RSP, R_RSP, -(int64_t)size, stack_width(b, in));
+}
+
+static void lift_pop(struct ir_block *b, const struct dec_insn *in)
+{
+    unsigned size = in->opsize, width = stack_width(b, in);
+
+    put_addr_stack(b, in, R_RSP, 0, size, OA_R);
+    if (in->has_mem) {
+        put_ld(b, in, IR_T0, size);
+        /* The address is computed with the incremented rSP (SDM vol. 2, POP). */
+        put_addr_insn(b, in, size, OA_W, in->base == R_RSP ? (int64_t)size : 0);
+        put_st(b, in, IR_T0, size);
+        put_addi(b, in, R_RSP, R_RSP, size, width);
+    } else if (in->rm == R_RSP) {
+        put_ld(b, in, IR_T0, size);
+        put_addi(b, in, R_RSP, R_RSP, size, width);
+        put_mov(b, in, R_RSP, IR_T0, size);
+    } else {
+        put_ld(b, in, in->rm, size);
+        put_addi(b, in, R_RSP, R_RSP, size, width);
+    }
+}
+
+static void lift_leave(struct ir_block *b, const struct dec_insn *in)
+{
+    put_addr_stack(b, in, R_RBP, 0, in->opsize, OA_R);
+    put_ld(b, in, IR_T0, in->opsize);
+    put_addi(b, in, R_RSP, R_RBP, in->opsize, stack_width(b, in));
+    put_mov(b, in, R_RBP, IR_T0, in->opsize);
+}
+
+static void lift_push_return(struct ir_block *b, const struct dec_insn *in)
+{
+    uint64_t next = trunc_ip(in, in->ip + in->len);
+
+    put_addr_stack(b, in, R_RSP, -(int64_t)in->opsize, in->opsize, OA_W);
+    put_sti(b, in, in->opsize == 4 ? (int64_t)(int32_t)next : (int64_t)next, in->opsize);
+    put_addi(b, in, R_RSP, R_RSP, -(int64_t)in->opsize, stack_width(b, in));
+}
+
+static void lift_ind_target(struct ir_block *b, const struct dec_insn *in)
+{
+    if (in->has_mem) {
+        put_addr_insn(b, in, in->opsize, OA_R, 0);
+        put_ld(b, in, IR_T0, in->opsize);
+    } else {
+        put_mov(b, in, IR_T0, in->rm, in->opsize);
+    }
+}
+
+static void lift_loop(struct ir_block *b, const struct dec_insn *in)
+{
+    uint64_t target = rel_target(in);
+    bool is_jcxz = in->opcode == 0xe3;
+    struct ir_op *o = put(b, is_jcxz ? IR_JCXZ : IR_LOOPDEC, in);
+
+    o->size = in->adsize;
+    o->slot = 0;
+    if (!is_jcxz) {
+        o->imm = in->opcode == 0xe2 ? 2 : in->opcode == 0xe1 ? 1 : 0;
+        o->fl_read = in->opcode == 0xe2 ? 0 : FL_ZF;
+    }
+    b->exit_ip[0] = target;
+    b->exit_used[0] = true;
+    put_goto(b, in, 1, trunc_ip(in, in->ip + in->len));
+}
+
+static void lift_jcc(struct ir_block *b, const struct dec_insn *in)
+{
+    uint64_t target = rel_target(in);
+    struct ir_op *o = put(b, IR_JCC, in);
+
+    o->cc = in->opcode & 15;
+    o->slot = 0;
+    o->fl_read = in->row->fl_read;
+    b->exit_ip[0] = target;
+    b->exit_used[0] = true;
+    put_goto(b, in, 1, dec_next_ip(in));
+}
+
+static void lift_helper(struct ir_block *b, const struct dec_insn *in)
+{
+    bool ends = in->row->attr & IA_ENDS;
+
+    put(b, ends ? IR_HELPER_X : IR_HELPER, in);
+    b->keep_insn[in - b->insns] = true;
+}
+
+static bool lift_branch(struct ir_block *b, const struct dec_insn *in)
+{
+    switch (in->row->cls) {
+    case CL_CALL_REL:
+        if (target_ok(b, in, rel_target(in))) {
+            lift_push_return(b, in);
+            put_goto(b, in, 0, rel_target(in));
+        }
+        return true;
+    case CL_JMP_REL:
+        if (target_ok(b, in, rel_target(in))) {
+            put_goto(b, in, 0, rel_target(in));
+        }
+        return true;
+    case CL_CALL_IND:
+        lift_ind_target(b, in);
+        lift_push_return(b, in);
+        put(b, IR_GOTO_IND, in)->src = IR_T0;
+        return true;
+    case CL_JMP_IND:
+        lift_ind_target(b, in);
+        put(b, IR_GOTO_IND, in)->src = IR_T0;
+        return true;
+    case CL_RET:
+        put_addr_stack(b, in, R_RSP, 0, in->opsize, OA_R);
+        put_ld(b, in, IR_T0, in->opsize);
+        put_addi(b, in, R_RSP, R_RSP, in->opsize + (in->imm & 0xffff), stack_width(b, in));
+        put(b, IR_GOTO_IND, in)->src = IR_T0;
+        return true;
+    case CL_JCC:
+        lift_jcc(b, in);
+        return true;
+    default:
+        lift_loop(b, in);
+        return true;
+    }
+}
+
+bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
+{
+    put(b, IR_INSN, in);
+    int fault = mode_fault(c, b, in);
+    if (fault >= 0) {
+        lift_raise(b, (unsigned)fault, fault == EXC_GP);
+        return true;
+    }
+    switch (in->row->cls) {
+    case CL_NATIVE:
+    case CL_MOV:
+        lift_native(b, in);
+        return false;
+    case CL_LEA: {
+        struct ir_op *o = put(b, IR_LEA, in);
+        o->dst = in->reg;
+        o->size = in->opsize;
+        return false;
+    }
+    case CL_NOP:
+        return false;
+    case CL_PROBE:
+        put_addr_insn(b, in, 1, OA_R, 0);
+        put(b, IR_PROBE, in);
+        return false;
+    case CL_PUSH:
+        lift_push(b, in);
+        return false;
+    case CL_POP:
+        lift_pop(b, in);
+        return false;
+    case CL_LEAVE:
+        lift_leave(b, in);
+        return false;
+    case CL_BT_MEM:
+        if (!in->has_mem) {
+            lift_native(b, in);
+            return false;
+        }
+        put(b, IR_BTOFS, in)->src = in->reg;
+        put_addr_insn(b, in, in->opsize, in->mem_acc, 0);
+        b->ops[b->n_ops - 1].kind = AK_BT;
+        {
+            struct ir_op *o = put(b, IR_NATIVE, in);
+            o->fl_read = in->row->fl_read;
+            o->fl_write = in->row->fl_write;
+        }
+        return false;
+    case CL_FWAIT:
+        if (b->key.hflags & HF_MP_TS) {
+            lift_raise(b, EXC_NM, false);
+            return true;
+        }
+        put(b, IR_NATIVE, in);
+        return false;
+    case CL_STRING:
+        lift_helper(b, in);
+        return false;
+    case CL_HELPER:
+        lift_helper(b, in);
+        return (in->row->attr & IA_ENDS) != 0;
+    case CL_CALL_REL: case CL_CALL_IND: case CL_RET: case CL_JMP_REL: case CL_JMP_IND: case CL_JCC: case CL_LOOP:
+        return lift_branch(b, in);
+    default:
+        lift_raise(b, EXC_UD, false);
+        return true;
+    }
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * mem.h - copying and clearing without vector registers.
+ * Engine code that runs while the guest's FP state is in the host's registers must not call libc's memcpy/memset.
+ */
+#ifndef XBT_MEM_H
+#define XBT_MEM_H
+#include <stddef.h>
+static inline void xbt_copy(void *dst, const void *src, size_t n)
+{
+    __asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+}
+static inline void xbt_zero(void *dst, size_t n)
+{
+    __asm__ volatile("rep stosb" : "+D"(dst), "+c"(n) : "a"(0) : "memory");
+}
+#endif

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * opt_flags.c - where the guest's status flags live, op by op.
+ *
+ * At the entry of a block they are in cpu->fl.  After an op that writes flags they are in the host's flags until an op
+ * clobbers those (address translation does).  Saving them costs five instructions, so a producer's flags are saved
+ * only when somebody needs them later and cannot get them otherwise:
+ *  - a reader (or an exit, a helper) behind a clobber,
+ *  - a precise-state site, unless they are still in the host's register there, or a recipe can recompute them from
+ *    registers unchanged since.
+ * Runs twice: first to find which producers must save, then to annotate.
+ */
+#include "translator/ir.h"
+#include "translator/mem.h"
+
+struct fl_state {
+    int prod;             /* op that wrote the flags last; -1: as at block entry */
+    bool host_ok;         /* the host's flags are the guest's */
+    bool recipe_ok;
+    struct recipe rc;
+    int store;            /* op of this instruction that stores to memory; -1 none */
+};
+
+static bool is_exit_op(const struct ir_op *o)
+{
+    return o->op == IR_GOTO || o->op == IR_JCC || o->op == IR_JCXZ || o->op == IR_LOOPDEC;
+}
+
+/* May a host signal or a slow path ask for precise state at this op? */
+static bool is_site(const struct ir_op *o)
+{
+    if (o->op == IR_NATIVE) {
+        const struct insn_row *row = o->in->row;
+        if (o->in->has_mem && o->in->mem_acc) {
+            return true;
+        }
+        if (row->attr & (IA_X87 | IA_MMX | IA_SSE | IA_AVX) || row->cls == CL_FWAIT) {
+            return true;
+        }
+        return o->in->map == 0 && (o->in->opcode & 0xfe) == 0xf6 && (o->in->modrm >> 3 & 7) >= 6; /* DIV, IDIV */
+    }
+    return ir_op_attr[o->op] & IRA_S;
+}
+
+/* Can anybody see flags written before op k once op k has been executed? Conservative. */
+static bool dead_after(const struct ir_block *b, unsigned k)
+{
+    for (unsigned i = k + 1; i < b->n_ops; i++) {
+        const struct ir_op *o = &b->ops[i];
+        if (is_site(o) || is_exit_op(o) || (ir_op_attr[o->op] & (IRA_F | IRA_X)) || o->fl_read) {
+            return false;
+        }
+        if ((o->fl_write & FL_STATUS) == FL_STATUS && !o->fl_maybe) {
+            return true;
+        }
+        if (o->fl_write) {
+            return false;
+        }
+    }
+    return false;
+}
+
+/* The recipe of producer o, if it has one that holds right after it. */
+static bool make_recipe(const struct ir_op *o, struct recipe *rc)
+{
+    const struct dec_insn *in = o->in;
+    const struct insn_row *row = in->row;
+    unsigned kind, dst = IR_NOREG, src = IR_NOREG;
+    bool imm = false;
+
+    if (o->op != IR_NATIVE || in->map != 0 || in->vex || in->has_mem) {
+        return false;
+    }
+    if (in->opcode < 0x40 && (in->opcode & 7) <= 5) {
+        kind = in->opcode >> 3;
+    } else if (in->opcode >= 0x80 && in->opcode <= 0x83) {
+        kind = in->modrm >> 3 & 7;
+    } else if (in->opcode == 0x84 || in->opcode == 0x85 || in->opcode == 0xa8 || in->opcode == 0xa9) {
+        kind = 8;
+    } else if ((in->opcode & 0xfe) == 0xf6 && (in->modrm >> 3 & 7) <= 1) {
+        kind = 8;
+    } else {
+        return false;
+    }
+    static const int8_t op_of[9] = { RC_ADD, RC_LOGIC, -1, -1, RC_LOGIC, RC_SUB, RC_LOGIC, RC_CMP, RC_TEST };
+    if (op_of[kind] < 0) {
+        return false;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned reg;
+        switch (row->op[i].loc) {
+        case OL_REG: reg = in->reg; break;
+        case OL_RM: reg = in->rm; break;
+        case OL_ACC: reg = R_RAX; break;
+        case OL_IMM: imm = true; continue;
+        default: return false;
+        }
+        if (dec_op_size(in, i) == 1 && dec_is_high8(in, reg)) {
+            return false;
+        }
+        if (i == 0) {
+            dst = reg;
+        } else {
+            src = reg;
+        }
+    }
+    rc->op = (uint8_t)op_of[kind];
+    rc->size = (uint8_t)dec_op_size(in, 0);
+    rc->dst = (uint8_t)dst;
+    rc->src = (uint8_t)src;
+    rc->imm = (int32_t)in->imm;
+    if (dst == IR_NOREG || (src == IR_NOREG) != imm || (imm && in->imm != (int32_t)in->imm)) {
+        return false;
+    }
+    if (rc->op == RC_LOGIC) {
+        rc->src = rc->dst;
+        return true;
+    }
+    return src != dst || rc->op == RC_CMP || rc->op == RC_TEST;
+}
+
+static void need_env(struct ir_block *b, const struct fl_state *s)
+{
+    if (s->prod < 0) {
+        b->needs_flags = true;
+    } else {
+        b->ops[s->prod].save_fl = 1;
+    }
+}
+
+static bool in_env(const struct ir_block *b, const struct fl_state *s)
+{
+    return s->prod < 0 || b->ops[s->prod].save_fl;
+}
+
+/* Decide the site kind for the current state; may demand a save. */
+static uint8_t site_kind(struct ir_block *b, const struct fl_state *s, bool host_visible, struct recipe *rc)
+{
+    if (in_env(b, s)) {
+        need_env(b, s);
+        return SK_ENV;
+    }
+    if (host_visible && s->host_ok) {
+        return SK_HOST;
+    }
+    if (s->recipe_ok) {
+        *rc = s->rc;
+        return SK_RECIPE;
+    }
+    need_env(b, s);
+    return SK_ENV;
+}
+
+static void end_of_insn(struct ir_block *b, struct fl_state *s)
+{
+    if (s->store >= 0) {
+        struct ir_op *o = &b->ops[s->store];
+        o->site_after = site_kind(b, s, o->op == IR_NATIVE && s->prod == s->store, &o->rc_after);
+        s->store = -1;
+    }
+}
+
+static void visit_exit(struct ir_block *b, struct fl_state *s, struct ir_op *o)
+{
+    o->fl_in_host = 0;
+    if (in_env(b, s)) {
+        need_env(b, s);
+        o->site = SK_ENV;
+    } else if (s->host_ok) {
+        o->fl_in_host = 1;
+        o->site = s->recipe_ok ? SK_RECIPE : SK_NONE;
+        o->rc = s->rc;
+    } else {
+        need_env(b, s);
+        o->site = SK_ENV;
+    }
+}
+
+static void visit(struct ir_block *b, struct fl_state *s, unsigned k, bool enable)
+{
+    struct ir_op *o = &b->ops[k];
+    unsigned attr = ir_op_attr[o->op];
+    uint16_t reads = o->fl_read, writes = o->fl_write;
+
+    if (o->op == IR_INSN || (is_exit_op(o) && s->store >= 0)) {
+        if (o->op == IR_INSN) {
+            end_of_insn(b, s);
+        }
+        s->store = -1;      /* a store in the block's last instruction needs no state after it */
+    }
+    if (writes && ((writes & FL_STATUS) != FL_STATUS || o->fl_maybe) && !dead_after(b, k)) {
+        reads |= o->fl_maybe ? FL_STATUS : FL_STATUS & ~writes;
+    }
+    if (is_site(o)) {
+        o->site = site_kind(b, s, !(attr & IRA_C), &o->rc);
+    }
+    if (attr & IRA_F) {
+        need_env(b, s);
+    }
+    o->load_fl = 0;
+    if (reads && !s->host_ok) {
+        need_env(b, s);
+        o->load_fl = 1;
+        s->host_ok = enable;
+    }
+    if (is_exit_op(o)) {
+        visit_exit(b, s, o);
+    }
+    if (attr & IRA_C) {
+        s->host_ok = false;
+    }
+    if (o->op == IR_ST || o->op == IR_STI || (o->op == IR_NATIVE && o->in->has_mem && (o->in->mem_acc & OA_W))) {
+        s->store = (int)k;
+    }
+    uint32_t gprs = ir_gpr_writes(o);
+    if (s->recipe_ok && ((gprs >> s->rc.dst & 1) || (s->rc.src != IR_NOREG && (gprs >> s->rc.src & 1)))) {
+        s->recipe_ok = false;
+    }
+    if (writes) {
+        s->prod = (int)k;
+        s->host_ok = enable;
+        s->recipe_ok = enable && make_recipe(o, &s->rc);
+        if (!enable) {
+            o->save_fl = 1;
+        }
+    }
+}
+
+static void run(struct ir_block *b, bool enable)
+{
+    struct fl_state s = { .prod = -1, .host_ok = false, .recipe_ok = false, .store = -1 };
+
+    for (unsigned k = 0; k < b->n_ops; k++) {
+        visit(b, &s, k, enable);
+    }
+}
+
+void opt_flags(struct ir_block *b, bool enable)
+{
+    b->needs_flags = false;
+    run(b, enable);   /* find the saves; they may cascade, so */
+    run(b, enable);   /* annotate with them known */
+    if (!enable) {
+        b->needs_flags = true;
+    }
+}

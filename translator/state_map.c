@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* state_map.c - encoding, search and flag recomputation for the host PC -> guest state records. */
+#include "translator/state_map.h"
+
+static uint8_t *put_varint(uint8_t *p, uint8_t *end, uint64_t v)
+{
+    do {
+        if (p >= end) {
+            return end + 1;
+        }
+        *p++ = (uint8_t)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
+        v >>= 7;
+    } while (v);
+    return p;
+}
+
+static const uint8_t *get_varint(const uint8_t *p, uint64_t *v)
+{
+    unsigned shift = 0;
+    *v = 0;
+    do {
+        *v |= (uint64_t)(*p & 0x7f) << shift;
+        shift += 7;
+    } while (*p++ & 0x80);
+    return p;
+}
+
+static void sort_recs(struct state_rec *r, unsigned n)
+{
+    /* Insertion sort: hot sites come first in order, cold ones follow in order. */
+    for (unsigned i = 1; i < n; i++) {
+        struct state_rec t = r[i];
+        unsigned j = i;
+        for (; j > 0 && r[j - 1].host_off > t.host_off; j--) {
+            r[j] = r[j - 1];
+        }
+        r[j] = t;
+    }
+}
+
+size_t state_map_encode(struct state_rec *recs, unsigned n, uint8_t *out, size_t max)
+{
+    uint8_t *p = out, *end = out + max;
+    uint32_t prev = 0;
+
+    sort_recs(recs, n);
+    for (unsigned i = 0; i < n; i++) {
+        if (end - p < 40) {
+            return 0;
+        }
+        p = put_varint(p, end, recs[i].host_off - prev);
+        prev = recs[i].host_off;
+        p = put_varint(p, end, recs[i].guest_off);
+        *p++ = recs[i].kind;
+        if (recs[i].kind == SK_RECIPE) {
+            const struct recipe *rc = &recs[i].rc;
+            *p++ = (uint8_t)(rc->op | rc->size << 4);
+            *p++ = rc->dst;
+            *p++ = rc->src;
+            if (rc->src == IR_NOREG) {
+                p = put_varint(p, end, (uint32_t)rc->imm);
+            }
+        }
+    }
+    return (size_t)(p - out);
+}
+
+bool state_map_find(const uint8_t *map, size_t size, uint32_t host_off, struct state_rec *out)
+{
+    const uint8_t *p = map, *end = map + size;
+    uint32_t off = 0;
+
+    while (p < end) {
+        uint64_t v;
+        p = get_varint(p, &v);
+        off += (uint32_t)v;
+        out->host_off = off;
+        p = get_varint(p, &v);
+        out->guest_off = (uint16_t)v;
+        out->kind = *p++;
+        if (out->kind == SK_RECIPE) {
+            out->rc.op = *p & 15;
+            out->rc.size = *p++ >> 4;
+            out->rc.dst = *p++;
+            out->rc.src = *p++;
+            out->rc.imm = 0;
+            if (out->rc.src == IR_NOREG) {
+                p = get_varint(p, &v);
+                out->rc.imm = (int32_t)(uint32_t)v;
+            }
+        }
+        if (off == host_off) {
+            return true;
+        }
+        if (off > host_off) {
+            return false;
+        }
+    }
+    return false;
+}
+
+/* Run the producer again on the host and catch its flags in the layout of guest_cpu.fl: OF in AL, LAHF in AH. */
+#define RUN1(insn) __asm__(insn "\n\tlahf\n\tseto %%al" : "+a"(a) : "c"(s) : "cc")
+#define RUN(insn_b, insn_w, insn_l, insn_q)        \
+    do {                                           \
+        switch (rc->size) {                        \
+        case 1: RUN1(insn_b); break;               \
+        case 2: RUN1(insn_w); break;               \
+        case 4: RUN1(insn_l); break;               \
+        default: RUN1(insn_q); break;              \
+        }                                          \
+    } while (0)
+
+uint16_t recipe_flags(struct guest_cpu *c, const struct recipe *rc)
+{
+    uint64_t d = GPR(c, rc->dst);
+    uint64_t s = rc->src == IR_NOREG ? (uint64_t)(int64_t)rc->imm : GPR(c, rc->src);
+    uint64_t a;
+
+    switch (rc->op) {
+    case RC_ADD:
+        a = d - s;
+        RUN("addb %%cl,%%al", "addw %%cx,%%ax", "addl %%ecx,%%eax", "addq %%rcx,%%rax");
+        break;
+    case RC_SUB:
+        a = d + s;
+        RUN("subb %%cl,%%al", "subw %%cx,%%ax", "subl %%ecx,%%eax", "subq %%rcx,%%rax");
+        break;
+    case RC_CMP:
+        a = d;
+        RUN("cmpb %%cl,%%al", "cmpw %%cx,%%ax", "cmpl %%ecx,%%eax", "cmpq %%rcx,%%rax");
+        break;
+    case RC_LOGIC:
+        a = s = d;
+        RUN("testb %%cl,%%al", "testw %%cx,%%ax", "testl %%ecx,%%eax", "testq %%rcx,%%rax");
+        break;
+    default:
+        a = d;
+        RUN("testb %%cl,%%al", "testw %%cx,%%ax", "testl %%ecx,%%eax", "testq %%rcx,%%rax");
+        break;
+    }
+    return (uint16_t)a;
+}

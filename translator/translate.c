@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * translate.c - the pipeline: fetch -> decode -> lift -> flag pass -> verify -> lower -> publish.
+ *
+ * A block is a straight line of at most opt.max_insns instructions that starts and ends in one page; an instruction
+ * that crosses into the next page is a block of its own.  Runs on the vCPU thread with the state in sync, outside of
+ * generated code; a fetch fault is raised from here with c->rip at the block's start, which is the instruction that
+ * needs the bytes.
+ */
+#include "translator/exec.h"
+#include "translator/mem.h"
+#include "translator/x86-64/lower.h"
+
+#define MAX_LEN 15
+#define ROOM    (24 * 1024)   /* host bytes wanted for a block of full length */
+
+struct fetch {
+    const uint8_t *bytes;   /* of the instruction */
+    unsigned avail;
+    uint8_t buf[16];
+    bool crossed;
+    struct code_page second;
+};
+
+static bool code64(const struct tb_key *key)
+{
+    return (key->hflags & HF_CODE_MASK) == HF_CODE64;
+}
+
+/* Bytes at `lin` from a page in host memory; no further than the page's end. */
+static void fetch_in_page(struct fetch *f, const struct code_page *page, uint64_t lin)
+{
+    unsigned off = lin & 0xfff;
+
+    f->bytes = page->host + off;
+    f->avail = 4096 - off < MAX_LEN ? 4096 - off : MAX_LEN;
+    f->crossed = false;
+}
+
+/* The instruction at `lin` needs bytes of the next page. May raise #PF. */
+static void fetch_crossing(struct guest_cpu *c, struct fetch *f, uint64_t lin)
+{
+    unsigned n = f->avail;
+    uint64_t next = (lin & ~0xfffull) + 0x1000;
+
+    for (unsigned i = 0; i < n; i++) {
+        f->buf[i] = f->bytes[i];
+    }
+    if (!cpu_code64(c)) {
+        next = (uint32_t)next;
+    }
+    f->second = tlb_code_page(c, next);
+    for (unsigned i = n; i < MAX_LEN; i++) {
+        uint64_t v = 0xff;
+        if (f->second.host) {
+            v = f->second.host[i - n];
+        } else {
+            fpu_park(c);
+            c->host->mmio_read(c, f->second.gpa + (i - n), 1, &v);
+        }
+        f->buf[i] = (uint8_t)v;
+    }
+    f->bytes = f->buf;
+    f->avail = MAX_LEN;
+    f->crossed = true;
+}
+
+static void fetch_mmio(struct guest_cpu *c, struct fetch *f, const struct code_page *page, uint64_t lin)
+{
+    unsigned off = lin & 0xfff;
+
+    fpu_park(c);
+    f->avail = 4096 - off < MAX_LEN ? 4096 - off : MAX_LEN;
+    for (unsigned i = 0; i < f->avail; i++) {
+        uint64_t v = 0xff;
+        c->host->mmio_read(c, page->gpa + i, 1, &v);
+        f->buf[i] = (uint8_t)v;
+    }
+    f->bytes = f->buf;
+    f->crossed = false;
+}
+
+/* Decode the instruction at ip into the block's next slot. Returns false when it crosses the page and the block is not
+ * empty: the block ends before it. */
+static bool decode_next(struct guest_cpu *c, struct ir_block *b, struct fetch *f, const struct code_page *page,
+                        uint64_t ip, uint64_t lin, enum dec_status *st)
+{
+    struct dec_insn *in = &b->insns[b->n_insns];
+    int mode = (int)((b->key.hflags & HF_CODE_MASK) >> HF_CODE_SHIFT);
+    bool real = !(b->key.hflags & HF_PE) || (b->key.hflags & HF_VM);
+
+    if (page->host) {
+        fetch_in_page(f, page, lin);
+    } else {
+        fetch_mmio(c, f, page, lin);
+    }
+    *st = dec_decode(f->bytes, f->avail, ip, mode, real, in);
+    if (*st == DEC_SHORT) {
+        if (b->n_insns) {
+            return false;
+        }
+        fetch_crossing(c, f, lin);
+        *st = dec_decode(f->bytes, f->avail, ip, mode, real, in);
+    }
+    return true;
+}
+
+static void lift_fault(struct ir_block *b, unsigned vector, bool error0)
+{
+    static const struct insn_row bad = { .name = "(bad)" };
+    struct dec_insn *in = &b->insns[b->n_insns];
+
+    in->row = &bad;
+    in->ip = b->ip + b->guest_size;
+    in->len = 1;
+    struct ir_op *o = &b->ops[b->n_ops++];
+    xbt_zero(o, sizeof(*o));
+    o->op = IR_INSN;
+    o->in = in;
+    lift_raise(b, vector, error0);
+}
+
+/* Fill the block. */
+static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct code_page *page, unsigned max)
+{
+    struct fetch f;
+    uint64_t ip = b->ip;
+    bool is64 = code64(&b->key);
+
+    f.crossed = false;
+    for (;;) {
+        uint64_t lin = b->lip + b->guest_size;
+        enum dec_status st;
+        struct dec_insn *in = &b->insns[b->n_insns];
+
+        b->keep_insn[b->n_insns] = false;
+        if (!decode_next(c, b, &f, page, ip, lin, &st)) {
+            lift_fallthrough(b, ip);
+            return;
+        }
+        if (!is64 && ip + (st == DEC_OK ? in->len : 1) - 1 > b->key.cs_limit) {
+            lift_fault(b, EXC_GP, true);
+        } else if (st != DEC_OK) {
+            lift_fault(b, st == DEC_TOO_LONG ? EXC_GP : EXC_UD, st == DEC_TOO_LONG);
+        } else {
+            bool ends = lift_insn(c, b, in);
+            b->guest_size += in->len;
+            b->n_insns++;
+            ip = is64 ? ip + in->len : (uint32_t)(ip + in->len);
+            if (f.crossed) {
+                b->second_cp_id = f.second.cp_id;
+            }
+            if (ends) {
+                return;
+            }
+            if (b->n_insns >= max || f.crossed || !page->host || b->special || ((lin + in->len) & 0xfff) == 0) {
+                lift_fallthrough(b, ip);
+                return;
+            }
+            continue;
+        }
+        b->guest_size += 1;
+        b->n_insns++;
+        if (f.crossed) {
+            b->second_cp_id = f.second.cp_id;
+        }
+        return;
+    }
+}
+
+static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_key *key, uint64_t lip)
+{
+    b->key = *key;
+    b->lip = lip;
+    b->ip = cpu_code64(c) ? lip : (uint32_t)(lip - key->cs_base);
+    b->n_ops = b->n_insns = b->guest_size = 0;
+    b->second_cp_id = 0;
+    b->needs_flags = true;
+    b->special = key->hflags & (HF_SHADOW | HF_RF | HF_TF);
+    for (unsigned i = 0; i < TB_EXITS; i++) {
+        b->exit_used[i] = false;
+        b->exit_ip[i] = 0;
+    }
+}
+
+static struct tb *alloc_or_flush(struct guest_cpu *c, uint8_t **code, uint8_t **limit)
+{
+    struct tb *tb = tb_alloc(c, ROOM, code, limit);
+
+    if (!tb) {
+        tb_flush(c);
+        c->flush_epoch++;
+        tb = tb_alloc(c, ROOM, code, limit);
+    }
+    return tb;
+}
+
+static void fill_tb(struct guest_cpu *c, struct tb *tb, const struct ir_block *b, const struct code_page *page,
+                    uint64_t page2)
+{
+    struct tb *w = tb_rw(c->vm->store, tb);
+
+    w->key = b->key;
+    w->lip = b->lip;
+    w->guest_size = (uint16_t)b->guest_size;
+    w->n_insns = (uint16_t)b->n_insns;
+    w->needs_flags = b->needs_flags;
+    w->page[0] = page->ram_addr;
+    w->page[1] = page2;
+    w->n_pages = !page->host || page2 == ~0ull - 1 ? 0 : page2 == ~0ull ? 1 : 2;
+    for (unsigned i = 0; i < TB_EXITS; i++) {
+        if (!b->exit_used[i]) {
+            w->exit[i].lip = TB_NO_TARGET;
+        }
+    }
+}
+
+/* The ram address of the second page; ~0 = none, ~0 - 1 = it is not RAM. */
+static uint64_t second_page(struct guest_cpu *c, const struct ir_block *b)
+{
+    if (!b->second_cp_id) {
+        return ~0ull;
+    }
+    uint64_t next = (b->lip & ~0xfffull) + 0x1000;
+    struct code_page p = tlb_code_page(c, cpu_code64(c) ? next : (uint32_t)next);
+    tlb_cp_note(c, cpu_code64(c) ? next : (uint32_t)next, &p);
+    return p.host ? p.ram_addr : ~0ull - 1;
+}
+
+static void __attribute__((noinline)) fail_verify(struct guest_cpu *c, const struct ir_block *b, const char *bad)
+{
+    fpu_park(c);
+    dump_bad_block(c, b, bad);
+}
+
+struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip, const struct code_page *page)
+{
+    static __thread struct ir_block block;
+    struct ir_block *b = &block;
+    const struct xbt_options *opt = &c->vm->opt;
+    unsigned max = opt->max_insns && opt->max_insns < IR_MAX_INSNS ? opt->max_insns : IR_MAX_INSNS;
+    uint8_t *code, *limit, *end;
+    struct tb *tb;
+
+    if (page->host) {
+        tb_watch_code(c, page->ram_addr);
+    }
+    for (;;) {
+        block_init(c, b, key, lip);
+        lift_block(c, b, page, max);
+        opt_flags(b, !opt->no_opt);
+        const char *bad = ir_verify(b);
+        if (bad) {
+            fail_verify(c, b, bad);
+        }
+        uint64_t page2 = second_page(c, b);
+        if (page2 < ~0ull - 1) {
+            tb_watch_code(c, page2);
+        }
+        tb = alloc_or_flush(c, &code, &limit);
+        fill_tb(c, tb, b, page, page2);
+        end = lower_block(c, b, tb, code, limit);
+        if (end) {
+            break;
+        }
+        tb_alloc_cancel(c, tb);
+        max = b->n_insns > 1 ? b->n_insns / 2 : 1;
+    }
+    tb_alloc_done(c, tb, end);
+    tb_insert(c, tb);
+    if (opt->dump & (DUMP_GUEST | DUMP_IR | DUMP_HOST)) {
+        dump_block(c, b, tb);
+    }
+    return tb;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vm.c - set-up and tear-down of the engine: one VM, one vCPU. */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "translator/exec.h"
+#include "translator/x86-64/lower.h"
+
+#define GUARD 4096u
+#define STACK (256u * 1024)   /* below the CPU struct: host signal frames while rsp points at it, return addresses */
+
+static size_t cpu_bytes(void)
+{
+    return (sizeof(struct guest_cpu) + 4095) & ~4095ul;
+}
+
+struct guest_cpu *xbt_vcpu_alloc(void)
+{
+    uint8_t *p = mmap(NULL, GUARD + STACK + cpu_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    mprotect(p, GUARD, PROT_NONE);
+    return (struct guest_cpu *)(void *)(p + GUARD + STACK);
+}
+
+void xbt_vcpu_free(struct guest_cpu *c)
+{
+    if (c) {
+        munmap((uint8_t *)c - STACK - GUARD, GUARD + STACK + cpu_bytes());
+    }
+}
+
+bool xbt_vm_init(struct xbt_vm *vm, const struct tb_hash_ops *hash, const char **why)
+{
+    if (!thunks_init()) {
+        *why = "no memory for the entry code";
+        return false;
+    }
+    if (!vm->phys) {
+        vm->phys = physmap_new();
+    }
+    vm->store = tb_store_new(vm, hash, why);
+    return vm->store != NULL;
+}
+
+bool xbt_vcpu_init(struct xbt_vm *vm, struct guest_cpu *c, const char **why)
+{
+    if (vm->n_cpus >= sizeof(vm->cpus) / sizeof(vm->cpus[0])) {
+        *why = "only one vCPU is supported";
+        return false;
+    }
+    c->vm = vm;
+    c->index = vm->n_cpus;
+    c->exc_vector = -1;
+    c->ea_mask = 0x0000fffffffff000ull;
+    c->a20_mask = ~0ull;
+    thunks_fill(c);
+    if (tlb_init(c, vm->opt.tlb_force, why) < 0) {
+        return false;
+    }
+    vm->cpus[vm->n_cpus++] = c;
+    cpu_reset(c);
+    return true;
+}

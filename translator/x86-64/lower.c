@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* lower.c - walks the IR once and emits the block: simple ops here, the rest in its lower_*.c. */
+#include "translator/x86-64/lower.h"
+#include "translator/mem.h"
+#include "translator/help.h"
+
+void lower_record(struct lower *l, uint8_t *pc, unsigned guest_off, unsigned kind, const struct recipe *rc)
+{
+    if (l->n_recs == MAX_RECS) {
+        l->b.overflow = true;
+        return;
+    }
+    struct state_rec *r = &l->recs[l->n_recs++];
+    r->host_off = (uint32_t)(pc - l->code0);
+    r->guest_off = (uint16_t)guest_off;
+    r->kind = (uint8_t)kind;
+    r->rc = *rc;
+}
+
+void lower_call_thunk(struct lower *l, unsigned thunk)
+{
+    x64_op_rm(&l->b, 4, 0xff, 2, x64_env(offsetof(struct guest_cpu, thunk) + 8 * thunk));
+}
+
+void lower_jmp_thunk(struct lower *l, unsigned thunk)
+{
+    x64_jmp_m(&l->b, x64_env(offsetof(struct guest_cpu, thunk) + 8 * thunk));
+}
+
+/* cpu->fl := flags.  rax is borrowed; nothing here changes flags. */
+void lower_save_flags(struct lower *l)
+{
+    struct x64_buf *b = &l->b;
+    x64_mov_rr(b, 8, X_R9, X_RAX);
+    x64_byte(b, 0x9f);                                  /* lahf */
+    x64_byte(b, 0x0f); x64_byte(b, 0x90); x64_byte(b, 0xc0); /* seto al */
+    x64_mov_mr(b, 2, X64_ENV(fl), X_RAX);
+    x64_mov_rr(b, 8, X_RAX, X_R9);
+}
+
+void lower_load_flags(struct lower *l)
+{
+    struct x64_buf *b = &l->b;
+    x64_mov_rr(b, 8, X_R9, X_RAX);
+    x64_movzx_rm(b, 2, X_RAX, X64_ENV(fl));
+    x64_byte(b, 0x04); x64_byte(b, 0x7f);               /* add al, 0x7f: OF := al */
+    x64_byte(b, 0x9e);                                  /* sahf */
+    x64_mov_rr(b, 8, X_RAX, X_R9);
+}
+
+unsigned lower_use(struct lower *l, unsigned r, unsigned scratch)
+{
+    if (r >= IR_T0) {
+        x64_mov_rm(&l->b, 8, scratch, tmp_slot(r));
+        return scratch;
+    }
+    if (host_reg(r) == X_NONE) {
+        x64_mov_rm(&l->b, 8, scratch, gpr_slot(r));
+        return scratch;
+    }
+    return host_reg(r);
+}
+
+/* Write `src` (host register) to guest register or temporary dst by x86 rules: 1/2 merge, 4 zero-extends. */
+static void def_reg(struct lower *l, unsigned dst, unsigned src, unsigned size)
+{
+    struct x64_buf *b = &l->b;
+
+    if (dst >= IR_T0) {
+        x64_movzx_rr(b, size, X_R9, src);
+        x64_mov_mr(b, 8, tmp_slot(dst), X_R9);
+    } else if (host_reg(dst) == X_NONE) {
+        if (size == 4) {
+            x64_mov_rr(b, 4, X_R9, src);
+            x64_mov_mr(b, 8, gpr_slot(dst), X_R9);
+        } else {
+            x64_mov_mr(b, size, gpr_slot(dst), src);
+        }
+    } else if (size == 8 && host_reg(dst) == src) {
+        return;
+    } else {
+        x64_mov_rr(b, size, host_reg(dst), src);
+    }
+}
+
+static void lower_ld(struct lower *l, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+
+    lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
+    if (o->dst < 16 && host_reg(o->dst) != X_NONE) {
+        x64_mov_rm(b, o->size, host_reg(o->dst), host_operand());
+        return;
+    }
+    x64_movzx_rm(b, o->size, X_R9, host_operand());
+    def_reg(l, o->dst, X_R9, o->dst >= IR_T0 ? 8 : o->size);
+}
+
+static void lower_st(struct lower *l, const struct ir_op *o)
+{
+    unsigned src = lower_use(l, o->src, X_R9);
+
+    lower_record(l, x64_here(&l->b), l->guest_off, o->site, &o->rc);
+    x64_mov_mr(&l->b, o->size, host_operand(), src);
+}
+
+static void lower_sti(struct lower *l, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+
+    if (o->size == 8 && o->imm != (int32_t)o->imm) {
+        x64_mov_ri(b, X_R9, (uint64_t)o->imm);
+        lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
+        x64_mov_mr(b, 8, host_operand(), X_R9);
+        return;
+    }
+    lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
+    x64_mov_mi32(b, o->size, host_operand(), (int32_t)o->imm);
+}
+
+static void lower_addi(struct lower *l, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+    unsigned src = lower_use(l, o->src, X_R9);
+    struct x64_mem m = x64_at(src, (int32_t)o->imm);
+
+    if (o->size >= 4 && o->dst < 16 && host_reg(o->dst) != X_NONE) {
+        x64_lea(b, o->size, host_reg(o->dst), m);
+        return;
+    }
+    x64_lea(b, 8, X_R9, m);
+    def_reg(l, o->dst, X_R9, o->size);
+}
+
+static void lower_movi(struct lower *l, const struct ir_op *o)
+{
+    x64_mov_ri(&l->b, X_R9, (uint64_t)o->imm);
+    def_reg(l, o->dst, X_R9, 8);
+}
+
+static void lower_set_rip(struct lower *l, uint64_t ip)
+{
+    struct x64_buf *b = &l->b;
+
+    if (ip == (uint64_t)(int64_t)(int32_t)ip) {
+        x64_mov_mi32(b, 8, X64_ENV(rip), (int32_t)ip);
+    } else {
+        x64_mov_ri(b, X_R10, ip);
+        x64_mov_mr(b, 8, X64_ENV(rip), X_R10);
+    }
+}
+
+static void lower_helper(struct lower *l, const struct ir_op *o)
+{
+    unsigned k = (unsigned)(o->in - l->ir->insns), pos = 0;
+
+    for (unsigned i = 0; i < k; i++) {
+        pos += l->ir->keep_insn[i];
+    }
+    lower_set_rip(l, o->in->ip);
+    x64_mov_ri(&l->b, X_R10, (uint64_t)(uintptr_t)(l->tb->insns + pos));
+    if (o->op == IR_HELPER_X) {
+        lower_jmp_thunk(l, TH_HELPER_X);
+    } else {
+        lower_call_thunk(l, TH_HELPER);
+    }
+}
+
+static void lower_raise(struct lower *l, const struct ir_op *o)
+{
+    lower_set_rip(l, l->ir->ip + l->guest_off);
+    x64_mov_ri(&l->b, X_R9, (uint64_t)o->imm);
+    lower_jmp_thunk(l, TH_RAISE);
+}
+
+void lower_op(struct lower *l, const struct ir_op *o)
+{
+    if (o->load_fl) {
+        lower_load_flags(l);
+    }
+    switch (o->op) {
+    case IR_NATIVE: lower_native(l, o); break;
+    case IR_LEA: lower_lea(l, o); break;
+    case IR_BTOFS: lower_btofs(l, o); break;
+    case IR_LD: lower_ld(l, o); break;
+    case IR_ST: lower_st(l, o); break;
+    case IR_STI: lower_sti(l, o); break;
+    case IR_MOV: def_reg(l, o->dst, lower_use(l, o->src, X_R9), o->size); break;
+    case IR_MOVI: lower_movi(l, o); break;
+    case IR_ADDI: lower_addi(l, o); break;
+    case IR_HELPER: case IR_HELPER_X: lower_helper(l, o); break;
+    case IR_RAISE: lower_raise(l, o); break;
+    default: break;
+    }
+}
+
+static bool is_store(const struct ir_op *o)
+{
+    return o->op == IR_ST || o->op == IR_STI ||
+           (o->op == IR_NATIVE && o->in->has_mem && (o->in->mem_acc & OA_W));
+}
+
+/* First op behind those of the current instruction that the commit path repeats. */
+static unsigned use_end(const struct ir_block *ir, unsigned i)
+{
+    for (i++; i < ir->n_ops; i++) {
+        switch (ir->ops[i].op) {
+        case IR_ADDI: case IR_MOV: case IR_MOVI:
+            continue;
+        default:
+            return i;
+        }
+    }
+    return i;
+}
+
+static void close_cold(struct lower *l, unsigned i)
+{
+    if (l->open_cold >= 0 && l->cold[l->open_cold].use_end == i) {
+        l->cold[l->open_cold].after = x64_here(&l->b);
+        l->open_cold = -1;
+    }
+}
+
+static void lower_one(struct lower *l, unsigned i)
+{
+    const struct ir_op *o = &l->ir->ops[i];
+
+    close_cold(l, i);
+    switch (o->op) {
+    case IR_INSN:
+        l->guest_off = (unsigned)(o->in->ip - l->ir->ip);
+        l->next_off = l->guest_off + o->in->len;
+        return;
+    case IR_ADDR:
+        lower_addr(l, i);
+        return;
+    case IR_JCC: case IR_JCXZ: case IR_LOOPDEC: case IR_GOTO: case IR_GOTO_IND:
+        lower_exit_op(l, i);
+        return;
+    default:
+        break;
+    }
+    if (l->open_cold >= 0 && is_store(o)) {
+        struct cold *k = &l->cold[l->open_cold];
+        k->use = (uint16_t)i;
+        k->use_end = (uint16_t)use_end(l->ir, i);
+    }
+    lower_op(l, o);
+    if (o->save_fl) {
+        /* A store that writes flags is alone in its instruction: the commit path joins before the save. */
+        close_cold(l, i + 1);
+        lower_save_flags(l);
+    }
+}
+
+/* Entry checks that do not belong to an op. */
+static void lower_entry(struct lower *l)
+{
+    struct x64_buf *b = &l->b;
+
+    if (l->ir->second_cp_id) {
+        uint64_t second = (l->ir->lip & ~0xfffull) + 0x1000;
+        x64_mov_rm(b, 8, X_R9, X64_ENV(cp));
+        x64_alu_mi(b, 7, 4, x64_at(X_R9, (int32_t)(4 * cp_slot(second))), (int32_t)l->ir->second_cp_id);
+        uint8_t *ok = x64_jcc(b, CC_E, NULL);
+        lower_set_rip(l, l->ir->ip);
+        lower_jmp_thunk(l, TH_RECHECK);
+        x64_patch_rel32(b, ok, x64_here(b));
+    }
+    if (l->opt->profile) {
+        x64_mov_ri(b, X_R10, (uint64_t)(uintptr_t)&l->tbw->exec_count);
+        x64_op_rm(b, 8, 0xff, 0, x64_at(X_R10, 0));
+    }
+}
+
+/* Copies of the decoded instructions that helpers need at run time, in front of the code. */
+static uint8_t *place_insns(struct lower *l, uint8_t *code, uint8_t *limit)
+{
+    uint8_t *p = (uint8_t *)(((uintptr_t)code + 15) & ~15ul);
+
+    l->tbw->insns = (const struct dec_insn *)(void *)p;
+    for (unsigned i = 0; i < l->ir->n_insns; i++) {
+        if (l->ir->keep_insn[i]) {
+            if (p + sizeof(struct dec_insn) > limit) {
+                return NULL;
+            }
+            xbt_copy(p + l->b.rw_delta, &l->ir->insns[i], sizeof(struct dec_insn));
+            p += sizeof(struct dec_insn);
+        }
+    }
+    return (uint8_t *)(((uintptr_t)p + 15) & ~15ul);
+}
+
+uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, uint8_t *code, uint8_t *limit)
+{
+    static __thread struct lower lw;    /* large; one translation at a time per thread */
+    struct lower *l = &lw;
+    struct tb_store *store = c->vm->store;
+
+    l->ir = ir;
+    l->c = c;
+    l->tb = tb;
+    l->tbw = tb_rw(store, tb);
+    l->opt = &c->vm->opt;
+    l->n_cold = l->n_recs = 0;
+    l->open_cold = -1;
+    l->fmt = tlb_format(c);
+    l->fast_pext = host_features()->fast_pext && c->vm->opt.host_bmi2;
+    l->b = (struct x64_buf) { code, limit, (uint8_t *)tb_rw(store, code) - code, false };
+    code = place_insns(l, code, limit);
+    if (!code || code >= limit) {
+        return NULL;
+    }
+    l->b.p = l->code0 = code;
+    l->tbw->entry = code;
+    lower_entry(l);
+    for (unsigned i = 0; i < ir->n_ops; i++) {
+        lower_one(l, i);
+    }
+    for (unsigned i = 0; i < l->n_cold; i++) {
+        if (l->cold[i].kind == COLD_EXIT) {
+            lower_cold_exit(l, &l->cold[i]);
+        } else {
+            lower_cold_access(l, &l->cold[i]);
+        }
+    }
+    if (l->b.overflow) {
+        return NULL;
+    }
+    l->tbw->code_end = l->b.p;
+    l->tbw->host_size = (uint32_t)(l->b.p - code);
+    size_t n = state_map_encode(l->recs, l->n_recs, l->b.p + l->b.rw_delta, (size_t)(limit - l->b.p));
+    if (l->n_recs && !n) {
+        return NULL;
+    }
+    l->tbw->state_map = l->b.p;
+    l->tbw->state_map_size = (uint32_t)n;
+    return l->b.p + n;
+}

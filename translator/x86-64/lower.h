@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * lower.h - IR -> host code, shared by the lower_*.c files.
+ *
+ * The hot path is emitted in IR order; what is rarely taken (slow accesses, exit stubs of taken branches) is collected
+ * as `cold` items and emitted behind it.  ADDR leaves the operand's host address as [r10 + r11]; r9 is free for the op
+ * that uses it.
+ */
+#ifndef XBT_X64_LOWER_H
+#define XBT_X64_LOWER_H
+
+#include "translator/ir.h"
+#include "translator/state_map.h"
+#include "translator/x86-64/emit.h"
+#include "translator/x86-64/regs.h"
+
+#define MAX_COLD (IR_MAX_INSNS * 3)
+#define MAX_RECS (IR_MAX_INSNS * 8)
+
+enum cold_kind { COLD_ACCESS, COLD_EXIT };
+
+struct cold {
+    uint8_t kind;
+    uint16_t op;             /* index of the ADDR / exit op */
+    uint16_t use, use_end;   /* ops to repeat on the bounce buffer: [use, use_end) */
+    uint8_t *seg[3];         /* jumps to the segment fault */
+    uint8_t *unaligned;      /* jump to the crossing check */
+    uint8_t *fast;           /* where the crossing check goes back to */
+    uint8_t *miss, *cross;   /* jumps to the slow access */
+    uint8_t *resume;         /* the op that uses the address */
+    uint8_t *after;          /* behind the ops [use, use_end) */
+    uint8_t *branch;         /* COLD_EXIT: rel32 field of the branch to the stub */
+};
+
+struct lower {
+    struct x64_buf b;
+    const struct ir_block *ir;
+    struct guest_cpu *c;
+    struct tb *tb;           /* rx pointer: for addresses in code */
+    struct tb *tbw;          /* rw pointer: for stores */
+    uint8_t *code0;
+    const struct xbt_options *opt;
+    unsigned n_cold, n_recs;
+    int open_cold;           /* ADDR whose ops are being emitted; -1 none */
+    unsigned guest_off;      /* of the current instruction from the block's start */
+    unsigned next_off;       /* of the next one */
+    bool fast_pext;
+    enum tlb_format fmt;
+    struct cold cold[MAX_COLD];
+    struct state_rec recs[MAX_RECS];
+};
+
+/* Host register of a guest GPR, or X_NONE when it lives in memory. */
+static inline unsigned host_reg(unsigned g)
+{
+    return g == R_RSP ? X_R8 : g >= R_R8 && g <= R_R11 ? X_NONE : g;
+}
+static inline struct x64_mem gpr_slot(unsigned g)
+{
+    return x64_env(offsetof(struct guest_cpu, r8_11) + 8 * (g - R_R8));
+}
+static inline struct x64_mem tmp_slot(unsigned t)
+{
+    return x64_env(offsetof(struct guest_cpu, spill) + 8 * (t - IR_T0));
+}
+static inline struct x64_mem host_operand(void)
+{
+    return (struct x64_mem) { X_R10, X_R11, 0, 0 };
+}
+
+/* lower.c */
+void lower_record(struct lower *l, uint8_t *pc, unsigned guest_off, unsigned kind, const struct recipe *rc);
+void lower_load_flags(struct lower *l);
+void lower_save_flags(struct lower *l);
+void lower_op(struct lower *l, const struct ir_op *o);
+/* Register holding guest register or temporary r (loaded into `scratch` when it lives in memory). */
+unsigned lower_use(struct lower *l, unsigned r, unsigned scratch);
+void lower_call_thunk(struct lower *l, unsigned thunk);
+void lower_jmp_thunk(struct lower *l, unsigned thunk);
+/* lower_native.c */
+void lower_native(struct lower *l, const struct ir_op *o);
+void lower_lea(struct lower *l, const struct ir_op *o);
+void lower_btofs(struct lower *l, const struct ir_op *o);
+/* r10 := effective address offset + extra, truncated to the address size. */
+void lower_ea(struct lower *l, const struct dec_insn *in, unsigned dst, int64_t extra);
+/* lower_mem.c */
+void lower_addr(struct lower *l, unsigned index);
+void lower_cold_access(struct lower *l, struct cold *k);
+/* lower_exit.c */
+void lower_exit_op(struct lower *l, unsigned index);
+void lower_cold_exit(struct lower *l, struct cold *k);
+
+/* The whole block into tb's memory; returns the rx end, or NULL when it does not fit. */
+uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, uint8_t *code, uint8_t *limit);
+
+/* hostcpu.c: features of this host, found once. */
+struct host_features { bool bmi2, fast_pext, avx, xsave; uint32_t xcr0; };
+const struct host_features *host_features(void);
+
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * lower_exit.c - ways out of a block.
+ *
+ * A direct exit is a branch (site A) to a stub:
+ *     full:      save the flags, when they are in the host's register only
+ *     noflags:   [backward: is something pending?] [other page: is it still mapped as when linked?]
+ *     jump:      jmp successor                          (site B; unlinked: to the next line)
+ *     unlinked:  r11 = tb, r10 = exit, call TH_UNLINKED (state record: flags by recipe or in cpu->fl)
+ * When the successor overwrites all flags before anybody can see them, linking sends site A past the save, or straight
+ * to the successor when there is nothing to check.  That needs the flags to be recoverable at `unlinked`, which is what
+ * the recipe says; without one site A stays on `full`.
+ */
+#include "translator/x86-64/lower.h"
+
+static uint64_t exit_lip(const struct lower *l, unsigned slot)
+{
+    uint64_t lip = l->ir->exit_ip[slot] + l->ir->key.cs_base;
+    return (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64 ? lip : (uint32_t)lip;
+}
+
+static void set_rip(struct lower *l, uint64_t ip)
+{
+    struct x64_buf *b = &l->b;
+
+    if (ip == (uint64_t)(int64_t)(int32_t)ip) {
+        x64_mov_mi32(b, 8, X64_ENV(rip), (int32_t)ip);
+    } else {
+        x64_mov_ri(b, X_R10, ip);
+        x64_mov_mr(b, 8, X64_ENV(rip), X_R10);
+    }
+}
+
+/* The stub at the current position; `branch` is site A or NULL. */
+static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
+{
+    struct x64_buf *b = &l->b;
+    unsigned slot = o->slot;
+    struct tb_exit *x = &l->tbw->exit[slot];
+    uint64_t lip = exit_lip(l, slot);
+    bool backward = lip <= l->ir->lip + l->guest_off;
+    bool cross = (lip ^ l->ir->lip) >> 12;
+    uint8_t *out[2] = { NULL, NULL };
+
+    x->branch_full = x64_here(b);
+    if (o->fl_in_host) {
+        lower_save_flags(l);
+    }
+    if (l->ir->special) {
+        set_rip(l, l->ir->exit_ip[slot]);
+        lower_jmp_thunk(l, TH_SPECIAL);
+        if (branch) {
+            x64_patch_rel32(b, branch, x->branch_full);
+        }
+        x->lip = TB_NO_TARGET;
+        return;
+    }
+    uint8_t *checks = x64_here(b);
+    if (backward) {
+        x64_alu_mi(b, 7, 4, X64_ENV(exit_request), 0);
+        out[0] = x64_jcc(b, CC_NE, NULL);
+    }
+    if (cross) {
+        x64_mov_rm(b, 8, X_R9, X64_ENV(cp));
+        x64_alu_mi(b, 7, 4, x64_at(X_R9, (int32_t)(4 * cp_slot(lip))), 0x7fffffff);
+        x->cp_imm = x64_here(b) - 4;
+        out[1] = x64_jcc(b, CC_NE, NULL);
+    }
+    x->lip = lip;
+    x->cross_page = cross;
+    x->branch = branch;
+    x->branch_noflags = !backward && !cross ? NULL : !o->fl_in_host || o->site == SK_RECIPE ? checks : x->branch_full;
+    x->jump = x64_jmp_aligned(b, NULL);
+    x->jump_unlinked = x64_here(b);
+    x64_patch_rel32(b, x->jump, x->jump_unlinked);
+    for (unsigned i = 0; i < 2; i++) {
+        if (out[i]) {
+            x64_patch_rel32(b, out[i], x->jump_unlinked);
+        }
+    }
+    x64_mov_ri(b, X_R11, (uint64_t)(uintptr_t)l->tb);
+    x64_mov_ri(b, X_R10, slot);
+    lower_call_thunk(l, TH_UNLINKED);
+    /* guest_off is not used: the exit's target is the state's RIP. */
+    bool recipe = o->site == SK_RECIPE && (backward || cross);
+    lower_record(l, x64_here(b), l->guest_off, recipe ? SK_RECIPE : SK_ENV, &o->rc);
+    x64_byte(b, 0x0f);
+    x64_byte(b, 0x0b);
+    if (branch) {
+        x64_patch_rel32(b, branch, x->branch_full);
+    }
+}
+
+static void taken_branch(struct lower *l, unsigned index, uint8_t *branch)
+{
+    if (l->n_cold == MAX_COLD) {
+        l->b.overflow = true;
+        return;
+    }
+    l->cold[l->n_cold++] = (struct cold) { .kind = COLD_EXIT, .op = (uint16_t)index, .branch = branch };
+}
+
+static void short_jump_to_here(struct lower *l, uint8_t *disp8)
+{
+    if (!l->b.overflow) {
+        disp8[l->b.rw_delta] = (uint8_t)(x64_here(&l->b) - (disp8 + 1));
+    }
+}
+
+/* jrcxz reaches only bytes, so it hops over the jump to the stub. on_zero: take the exit when rCX is 0. */
+static void branch_on_rcx(struct lower *l, unsigned index, unsigned size, bool on_zero, int zf)
+{
+    struct x64_buf *b = &l->b;
+    uint8_t *not_zf = NULL, *zero;
+
+    if (zf >= 0) {                                   /* LOOPE/LOOPNE: leave the loop on the wrong ZF */
+        not_zf = x64_jcc(b, zf ? CC_NE : CC_E, NULL);
+    }
+    if (size == 2) {
+        x64_op_rr(b, 8, 0x87, X_RCX, X_R9);          /* xchg: r9 holds rcx, ecx gets the zero-extended cx */
+        x64_movzx_rr(b, 2, X_RCX, X_R9);
+    } else if (size == 4) {
+        x64_byte(b, 0x67);
+    }
+    x64_byte(b, 0xe3);
+    x64_byte(b, 0);
+    zero = x64_here(b) - 1;
+    if (size == 2) {
+        x64_mov_rr(b, 8, X_RCX, X_R9);
+    }
+    uint8_t *over = NULL;
+    if (on_zero) {
+        over = x64_jmp(b, NULL);
+        short_jump_to_here(l, zero);
+        if (size == 2) {
+            x64_mov_rr(b, 8, X_RCX, X_R9);
+        }
+        taken_branch(l, index, x64_jmp_aligned(b, NULL));
+        x64_patch_rel32(b, over, x64_here(b));
+    } else {
+        taken_branch(l, index, x64_jmp_aligned(b, NULL));
+        short_jump_to_here(l, zero);
+        if (size == 2) {
+            x64_mov_rr(b, 8, X_RCX, X_R9);
+        }
+    }
+    if (not_zf) {
+        x64_patch_rel32(b, not_zf, x64_here(b));
+    }
+}
+
+static void lower_loop(struct lower *l, unsigned index, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+
+    if (o->size == 2) {
+        x64_lea(b, 4, X_R9, x64_at(X_RCX, -1));
+        x64_mov_rr(b, 2, X_RCX, X_R9);
+    } else {
+        x64_lea(b, o->size, X_RCX, x64_at(X_RCX, -1));
+    }
+    branch_on_rcx(l, index, o->size, false, o->imm == 2 ? -1 : (int)o->imm);
+}
+
+/* Look the target up in the jump cache, inline. */
+static void lower_indirect(struct lower *l, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+    bool code64 = (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64;
+
+    x64_mov_rm(b, 8, X_R10, tmp_slot(o->src));
+    x64_mov_mr(b, 8, X64_ENV(rip), X_R10);
+    if (l->ir->special) {
+        lower_jmp_thunk(l, TH_SPECIAL);
+        return;
+    }
+    if (!code64) {
+        x64_alu_rm(b, 0, 4, X_R10, X64_ENV(cs_base));
+    }
+    x64_mov_rr(b, 8, X_R11, X_R10);
+    x64_shift_ri(b, 5, 8, X_R11, 12);
+    x64_alu_rr(b, 6, 4, X_R11, X_R10);
+    x64_alu_ri(b, 4, 4, X_R11, (1 << JC_BITS) - 1);
+    x64_shift_ri(b, 4, 4, X_R11, 4);
+    x64_alu_rm(b, 0, 8, X_R11, X64_ENV(jc));
+    x64_alu_rm(b, 7, 8, X_R10, x64_at(X_R11, offsetof(struct jc_entry, lip)));
+    uint8_t *miss = x64_jcc(b, CC_NE, NULL);
+    x64_alu_mi(b, 7, 4, X64_ENV(exit_request), 0);
+    uint8_t *pending = x64_jcc(b, CC_NE, NULL);
+    x64_jmp_m(b, x64_at(X_R11, offsetof(struct jc_entry, host)));
+    x64_patch_rel32(b, miss, x64_here(b));
+    x64_patch_rel32(b, pending, x64_here(b));
+    lower_jmp_thunk(l, TH_INDIRECT);
+}
+
+void lower_exit_op(struct lower *l, unsigned index)
+{
+    const struct ir_op *o = &l->ir->ops[index];
+    struct x64_buf *b = &l->b;
+
+    if (o->load_fl) {
+        lower_load_flags(l);
+    }
+    switch (o->op) {
+    case IR_JCC:
+        taken_branch(l, index, x64_jcc_aligned(b, o->cc, NULL));
+        break;
+    case IR_JCXZ:
+        branch_on_rcx(l, index, o->size, true, -1);
+        break;
+    case IR_LOOPDEC:
+        lower_loop(l, index, o);
+        break;
+    case IR_GOTO: {
+        /* The stub follows directly; a branch to it is only worth its bytes when linking can skip something. */
+        uint8_t *branch = o->fl_in_host && !l->ir->special ? x64_jmp_aligned(b, NULL) : NULL;
+        emit_stub(l, o, branch);
+        break;
+    }
+    default:
+        lower_indirect(l, o);
+        break;
+    }
+}
+
+void lower_cold_exit(struct lower *l, struct cold *k)
+{
+    const struct ir_op *o = &l->ir->ops[k->op];
+    unsigned i = k->op;
+
+    while (l->ir->ops[i].op != IR_INSN) {
+        i--;
+    }
+    l->guest_off = (unsigned)(l->ir->ops[i].in->ip - l->ir->ip);
+    emit_stub(l, o, k->branch);
+}

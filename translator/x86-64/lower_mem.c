@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * lower_mem.c - the memory access sequence.
+ *
+ * Hot path (flat tables): effective address, one test for page crossing (only when the address is not aligned to the
+ * operand), index, entry load, test, then the guest's own instruction on [r10 + r11].  Everything rare is cold: the
+ * exact crossing check, the miss, and for stores a second copy of the storing ops that works on the bounce buffer and
+ * is followed by the commit.
+ */
+#include "translator/x86-64/lower.h"
+
+static size_t seg_off(unsigned seg)
+{
+    return offsetof(struct guest_cpu, seg) + seg * sizeof(struct guest_seg);
+}
+
+/* Limit check and base for one segment; r10 = offset in, linear out. */
+static void seg_checked(struct lower *l, struct cold *k, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+    bool wr = o->acc & OA_W;
+    size_t s = seg_off(o->seg);
+
+    x64_alu_rm(b, 7, 4, X_R10, x64_env(s + (wr ? offsetof(struct guest_seg, w_lo) : offsetof(struct guest_seg, r_lo))));
+    k->seg[0] = x64_jcc(b, CC_B, NULL);
+    x64_lea(b, 4, X_R11, x64_at(X_R10, o->size - 1));
+    x64_alu_rm(b, 7, 4, X_R11, x64_env(s + (wr ? offsetof(struct guest_seg, w_hi) : offsetof(struct guest_seg, r_hi))));
+    k->seg[1] = x64_jcc(b, CC_A, NULL);
+    x64_alu_rr(b, 7, 4, X_R11, X_R10);
+    k->seg[2] = x64_jcc(b, CC_B, NULL);
+    x64_alu_rm(b, 0, 4, X_R10, x64_env(s + offsetof(struct guest_seg, base)));
+}
+
+static void add_segment(struct lower *l, struct cold *k, const struct ir_op *o)
+{
+    bool code64 = (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64;
+
+    if (code64) {
+        if (o->seg == S_FS || o->seg == S_GS) {
+            x64_alu_rm(&l->b, 0, 8, X_R10, x64_env(seg_off(o->seg) + offsetof(struct guest_seg, base)));
+        }
+        return;
+    }
+    if ((l->ir->key.hflags & HF_SEGS) || o->seg == S_FS || o->seg == S_GS || o->seg == S_CS) {
+        seg_checked(l, k, o);
+    }
+}
+
+static void compute_address(struct lower *l, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+
+    if (o->kind == AK_REG) {
+        unsigned r = lower_use(l, o->src, X_R10);
+        x64_lea(b, o->width == 8 ? 8 : 4, X_R10, x64_at(r, (int32_t)o->imm));
+        if (o->width == 2) {
+            x64_movzx_rr(b, 2, X_R10, X_R10);
+        }
+        return;
+    }
+    lower_ea(l, o->in, X_R10, o->imm);
+    if (o->kind == AK_BT) {
+        x64_alu_rm(b, 0, 8, X_R10, tmp_slot(IR_T1));
+        if (o->in->adsize == 4) {
+            x64_mov_rr(b, 4, X_R10, X_R10);
+        } else if (o->in->adsize == 2) {
+            x64_movzx_rr(b, 2, X_R10, X_R10);
+        }
+    }
+}
+
+static void lookup_flat(struct lower *l, const struct ir_op *o, struct cold *k)
+{
+    struct x64_buf *b = &l->b;
+    bool code64 = (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64;
+
+    if (!code64) {
+        x64_mov_rr(b, 4, X_R11, X_R10);
+        x64_shift_ri(b, 5, 4, X_R11, 12);
+    } else if (l->fast_pext) {
+        x64_pext_rrm(b, X_R11, X_R10, X64_ENV(ea_mask));
+    } else {
+        x64_mov_rr(b, 8, X_R11, X_R10);
+        x64_shift_ri(b, 4, 8, X_R11, 16);
+        x64_shift_ri(b, 5, 8, X_R11, 28);
+    }
+    if (o->acc & OA_W) {
+        x64_mov_rm(b, 8, X_R9, X64_ENV(wtab));
+    } else {
+        x64_mov_rm(b, 8, X_R9, X64_ENV(rtab));
+    }
+    x64_mov_rm(b, 8, X_R11, (struct x64_mem) { X_R9, X_R11, 3, 0 });
+    x64_test_rr(b, 8, X_R11, X_R11);
+    k->miss = x64_jcc(b, CC_E, NULL);
+}
+
+static void lookup_tagged(struct lower *l, const struct ir_op *o, struct cold *k)
+{
+    struct x64_buf *b = &l->b;
+
+    x64_mov_rr(b, 4, X_R11, X_R10);
+    x64_shift_ri(b, 5, 4, X_R11, 12);
+    x64_alu_ri(b, 4, 4, X_R11, TLB_TAGGED_SIZE - 1);
+    if (o->acc & OA_W) {
+        x64_mov_rm(b, 8, X_R9, X64_ENV(wtab));
+    } else {
+        x64_mov_rm(b, 8, X_R9, X64_ENV(rtab));
+    }
+    x64_lea(b, 8, X_R9, (struct x64_mem) { X_R9, X_R11, 3, 0 });
+    x64_mov_rr(b, 8, X_R11, X_R10);
+    x64_alu_ri(b, 4, 8, X_R11, -4096);
+    x64_alu_rm(b, 7, 8, X_R11, x64_at(X_R9, 0));
+    k->miss = x64_jcc(b, CC_NE, NULL);
+    x64_mov_rm(b, 8, X_R11, x64_at(X_R9, 8 * TLB_TAGGED_SIZE));
+}
+
+static void crossing_test(struct x64_buf *b, unsigned size)
+{
+    x64_lea(b, 4, X_R11, x64_at(X_R10, (int32_t)size - 1));
+    x64_alu_rr(b, 6, 4, X_R11, X_R10);
+    x64_test_ri32(b, X_R11, 0x1000);
+}
+
+void lower_addr(struct lower *l, unsigned index)
+{
+    const struct ir_op *o = &l->ir->ops[index];
+    struct x64_buf *b = &l->b;
+
+    if (l->n_cold == MAX_COLD) {
+        b->overflow = true;
+        return;
+    }
+    struct cold *k = &l->cold[l->n_cold];
+    *k = (struct cold) { .kind = COLD_ACCESS, .op = (uint16_t)index };
+    l->open_cold = (int)l->n_cold++;
+
+    compute_address(l, o);
+    add_segment(l, k, o);
+    if (o->size > 1 && !(o->aligned && l->fmt == TLB_FLAT)) {
+        if (o->size <= 8 && !(o->size & (o->size - 1))) {
+            x64_test_ri8(b, X_R10, (uint8_t)(o->size - 1));
+            k->unaligned = x64_jcc(b, CC_NE, NULL);
+        } else {
+            crossing_test(b, o->size);
+            k->cross = x64_jcc(b, CC_NE, NULL);
+        }
+    }
+    k->fast = x64_here(b);
+    if (l->fmt == TLB_FLAT) {
+        lookup_flat(l, o, k);
+    } else {
+        lookup_tagged(l, o, k);
+    }
+    k->resume = x64_here(b);
+}
+
+static void patch_here(struct x64_buf *b, uint8_t *field)
+{
+    if (field) {
+        x64_patch_rel32(b, field, x64_here(b));
+    }
+}
+
+/* Jump back, with the rel32 form: the write thunk skips exactly these five bytes. */
+static void jump_back(struct x64_buf *b, const uint8_t *to)
+{
+    x64_jmp(b, to);
+}
+
+void lower_cold_access(struct lower *l, struct cold *k)
+{
+    struct x64_buf *b = &l->b;
+    const struct ir_op *o = &l->ir->ops[k->op];
+    bool wr = o->acc & OA_W;
+
+    /* Which instruction this is: the INSN op before it. */
+    unsigned i = k->op;
+    while (l->ir->ops[i].op != IR_INSN) {
+        i--;
+    }
+    l->guest_off = (unsigned)(l->ir->ops[i].in->ip - l->ir->ip);
+    l->next_off = l->guest_off + l->ir->ops[i].in->len;
+
+    if (k->unaligned) {
+        patch_here(b, k->unaligned);
+        crossing_test(b, o->size);
+        x64_jcc(b, CC_E, k->fast);
+    }
+    patch_here(b, k->miss);
+    patch_here(b, k->cross);
+    x64_mov_ri(b, X_R9, o->size | (o->seg == S_SS ? TH_F_SS : 0) | (o->acc == OA_W ? 0 : TH_F_RMW));
+    lower_call_thunk(l, wr ? TH_SLOW_WRITE : TH_SLOW_READ);
+    lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
+    jump_back(b, k->resume);
+    if (wr && k->after) {
+        for (unsigned u = k->use; u < k->use_end; u++) {
+            lower_op(l, &l->ir->ops[u]);
+        }
+        lower_call_thunk(l, TH_COMMIT);
+        const struct ir_op *st = &l->ir->ops[k->use];
+        if (st->site_after) {
+            lower_record(l, x64_here(b), l->next_off, st->site_after, &st->rc_after);
+        }
+        jump_back(b, k->after);
+    }
+    if (k->seg[0]) {
+        for (unsigned s = 0; s < 3; s++) {
+            patch_here(b, k->seg[s]);
+        }
+        x64_mov_ri(b, X_R9, o->seg == S_SS);
+        lower_call_thunk(l, TH_SEG_FAULT);
+        lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
+        x64_byte(b, 0x0f);
+        x64_byte(b, 0x0b);
+    }
+}

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * lower_native.c - re-encoding: the guest's instruction with its registers and memory operand replaced.
+ *
+ * Registers that have no host register of their own (guest r8-r11) are loaded into scratch registers around the
+ * instruction; AH..BH next to anything that needs a REX prefix are handled as a low byte of a scratch register; a
+ * memory operand becomes [r10 + r11], left there by ADDR.
+ */
+#include "translator/x86-64/lower.h"
+
+struct field {
+    uint8_t op;      /* index in row->op, 0xff: field not a GPR operand */
+    uint8_t guest;   /* guest register number */
+    uint8_t host;
+    uint8_t acc;
+    uint8_t size;
+    bool high8;      /* AH..BH */
+    bool scratch;    /* host is a scratch register: load before, store after */
+};
+
+struct enc {
+    const struct dec_insn *in;
+    struct field reg, rm, vv;
+    struct x64_mem mem;
+    bool has_mem;
+    bool opreg;      /* rm names the register in the opcode's low bits */
+};
+
+/* Does the encoding have an operand-size dependent GPR form, so that 66 must be repeated? */
+static bool wants_66(const struct dec_insn *in)
+{
+    const struct insn_row *row = in->row;
+
+    if (row->pfx == PX_66) {
+        return true;
+    }
+    return in->opsize == 2 && !(row->attr & (IA_SSE | IA_AVX | IA_MMX | IA_X87));
+}
+
+static void field_init(struct field *f, const struct dec_insn *in, unsigned i, unsigned guest)
+{
+    const struct insn_op *op = &in->row->op[i];
+
+    f->op = (uint8_t)i;
+    f->guest = (uint8_t)guest;
+    f->acc = op->acc;
+    f->size = (uint8_t)dec_op_size(in, i);
+    f->high8 = f->size == 1 && dec_is_high8(in, guest);
+    f->host = (uint8_t)(f->high8 ? guest : host_reg(guest));
+    f->scratch = !f->high8 && f->host == X_NONE;
+}
+
+static void collect(struct enc *e, const struct dec_insn *in)
+{
+    e->in = in;
+    e->reg = e->rm = e->vv = (struct field) { .op = 0xff };
+    e->reg.host = in->row->attr & IA_MODRM ? in->reg : 0;
+    e->rm.host = in->row->attr & IA_MODRM ? in->rm : 0;
+    e->vv.host = in->vvvv;
+    e->has_mem = in->has_mem;
+    e->opreg = false;
+    e->mem = host_operand();
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned loc = in->row->op[i].loc;
+        if (loc == OL_REG) {
+            field_init(&e->reg, in, i, in->reg);
+        } else if (loc == OL_RM && !in->has_mem) {
+            field_init(&e->rm, in, i, in->rm);
+        } else if (loc == OL_OPREG) {
+            field_init(&e->rm, in, i, in->rm);
+            e->opreg = true;
+        } else if (loc == OL_VVVV) {
+            field_init(&e->vv, in, i, in->vvvv);
+        }
+    }
+}
+
+/* Plain integer instructions whose register r/m operand may as well be its memory slot. */
+static bool slot_form_ok(const struct dec_insn *in, const struct field *rm)
+{
+    if (in->vex || in->lock || in->row->modrm != -1 || rm->size == 0) {
+        return false;
+    }
+    if (rm->size == 4 && (rm->acc & OA_W)) {
+        return false;                      /* the upper half would not be cleared */
+    }
+    if (in->map == 0) {
+        return (in->opcode < 0x40 && (in->opcode & 7) < 4) || (in->opcode >= 0x80 && in->opcode <= 0x85) ||
+               (in->opcode >= 0x88 && in->opcode <= 0x8b) || in->opcode == 0x63 || in->opcode == 0x69 ||
+               in->opcode == 0x6b || in->opcode == 0xc6 || in->opcode == 0xc7;
+    }
+    return in->map == 1 && (in->opcode == 0xaf || (in->opcode >= 0x40 && in->opcode <= 0x4f) || in->opcode == 0xb6 ||
+                            in->opcode == 0xb7 || in->opcode == 0xbe || in->opcode == 0xbf);
+}
+
+static bool needs_rex(const struct enc *e)
+{
+    const struct dec_insn *in = e->in;
+
+    if (in->vex_w || (e->has_mem && (e->mem.base >= 8 || (e->mem.index != X_NONE && e->mem.index >= 8)))) {
+        return true;
+    }
+    if (e->reg.host >= 8 || (!e->has_mem && e->rm.host >= 8)) {
+        return true;
+    }
+    return (e->reg.op != 0xff && e->reg.size == 1 && !e->reg.high8 && e->reg.host >= 4) ||
+           (!e->has_mem && e->rm.op != 0xff && e->rm.size == 1 && !e->rm.high8 && e->rm.host >= 4);
+}
+
+/* In 32-bit code VEX.W does not make an integer operand 64 bits wide. */
+static bool wide(const struct dec_insn *in)
+{
+    return in->vex_w && (in->mode == 2 || (in->row->attr & IA_AVX));
+}
+
+/* xchg low, high byte of guest register 4..7's home. */
+static void swap_high8(struct lower *l, unsigned reg)
+{
+    x64_byte(&l->b, 0x86);
+    x64_modrm_rr(&l->b, reg, reg - 4);
+}
+
+static void load_high8(struct lower *l, struct field *f, unsigned scratch)
+{
+    swap_high8(l, f->guest);
+    x64_mov_rr(&l->b, 4, scratch, f->guest - 4u);
+    swap_high8(l, f->guest);
+    f->host = (uint8_t)scratch;
+}
+
+static void store_high8(struct lower *l, const struct field *f)
+{
+    swap_high8(l, f->guest);
+    x64_mov_rr(&l->b, 1, f->guest - 4u, f->host);
+    swap_high8(l, f->guest);
+}
+
+static void load_field(struct lower *l, struct field *f, unsigned scratch)
+{
+    f->host = (uint8_t)scratch;
+    if (f->acc != OA_W || f->size < 4) {
+        x64_mov_rm(&l->b, 8, scratch, gpr_slot(f->guest));
+    }
+}
+
+static void store_field(struct lower *l, const struct field *f)
+{
+    if (f->scratch && (f->acc & OA_W)) {
+        x64_mov_mr(&l->b, 8, gpr_slot(f->guest), f->host);
+    }
+}
+
+static unsigned next_scratch(struct lower *l, struct enc *e, unsigned *used)
+{
+    static const uint8_t order_mem[] = { X_R9, X_R11 }, order_reg[] = { X_R9, X_R10, X_R11 };
+    unsigned k = (*used)++;
+
+    if (!e->has_mem || e->mem.base == X_RSP) {
+        return order_reg[k];
+    }
+    if (k == 1) {                 /* fold the address so that r11 is free */
+        x64_lea(&l->b, 8, X_R10, host_operand());
+        e->mem = x64_at(X_R10, 0);
+    }
+    return order_mem[k];
+}
+
+static void prepare(struct lower *l, struct enc *e)
+{
+    unsigned used = 0;
+
+    if (!e->has_mem && e->rm.op != 0xff && e->rm.scratch && !e->opreg && slot_form_ok(e->in, &e->rm)) {
+        e->has_mem = true;
+        e->mem = gpr_slot(e->rm.guest);
+        e->rm.scratch = false;
+    }
+    if (e->reg.scratch) {
+        load_field(l, &e->reg, next_scratch(l, e, &used));
+    }
+    if (!(e->has_mem) && e->rm.scratch) {
+        /* The same register in both fields must be one host register (XADD, XCHG, IMUL r, r ...). */
+        if (e->reg.scratch && e->reg.guest == e->rm.guest) {
+            e->rm.host = e->reg.host;
+            if (e->reg.acc == OA_W && e->reg.size >= 4) {
+                x64_mov_rm(&l->b, 8, e->rm.host, gpr_slot(e->rm.guest));
+            }
+            e->rm.scratch = e->rm.acc & OA_W;
+        } else {
+            load_field(l, &e->rm, next_scratch(l, e, &used));
+        }
+    }
+    if (e->vv.scratch) {
+        unsigned s = next_scratch(l, e, &used);
+        load_field(l, &e->vv, s);
+    }
+    if ((e->reg.high8 || e->rm.high8) && needs_rex(e)) {
+        if (e->reg.high8) {
+            load_high8(l, &e->reg, X_R9);
+        }
+        if (e->rm.high8 && !e->has_mem) {
+            load_high8(l, &e->rm, e->reg.high8 || e->reg.host == X_R9 ? X_R10 : X_R9);
+        }
+    }
+}
+
+static void finish(struct lower *l, const struct enc *e)
+{
+    store_field(l, &e->reg);
+    if (!e->in->has_mem) {
+        store_field(l, &e->rm);
+    }
+    store_field(l, &e->vv);
+    if (e->reg.high8 && e->reg.host >= 8 && (e->reg.acc & OA_W)) {
+        store_high8(l, &e->reg);
+    }
+    if (e->rm.high8 && e->rm.host >= 8 && (e->rm.acc & OA_W)) {
+        store_high8(l, &e->rm);
+    }
+}
+
+static void put_imm(struct x64_buf *b, const struct dec_insn *in)
+{
+    uint64_t v = (uint64_t)in->imm;
+
+    for (unsigned i = 0; i < in->imm_size; i++) {
+        x64_byte(b, v & 0xff);
+        v >>= 8;
+    }
+}
+
+static void put_operands(struct x64_buf *b, const struct enc *e)
+{
+    unsigned reg = e->in->row->ext >= 0 ? (unsigned)e->in->row->ext : e->reg.host;
+
+    if (e->has_mem) {
+        x64_modrm_mem(b, reg, e->mem);
+    } else {
+        x64_modrm_rr(b, reg, e->rm.host);
+    }
+}
+
+static void put_vex(struct x64_buf *b, const struct enc *e)
+{
+    const struct dec_insn *in = e->in;
+    unsigned reg = in->row->ext >= 0 ? 0 : e->reg.host;
+    unsigned base = e->has_mem ? e->mem.base : e->rm.host;
+    unsigned index = e->has_mem && e->mem.index != X_NONE ? e->mem.index : 0;
+
+    x64_byte(b, 0xc4);
+    x64_byte(b, (reg & 8 ? 0 : 0x80) | (index & 8 ? 0 : 0x40) | (base & 8 ? 0 : 0x20) | in->map);
+    x64_byte(b, (wide(in) ? 0x80 : 0) | (~(unsigned)e->vv.host & 15) << 3 | (in->vex_l ? 4 : 0) | in->vex_pp);
+    x64_byte(b, in->opcode);
+    put_operands(b, e);
+    put_imm(b, in);
+}
+
+static void put_legacy(struct x64_buf *b, const struct enc *e)
+{
+    const struct dec_insn *in = e->in;
+    const struct insn_row *row = in->row;
+    unsigned opcode = in->opcode, reg = row->ext >= 0 ? 0 : e->reg.host;
+    bool modrm = row->attr & IA_MODRM;
+    bool force = needs_rex(e);
+
+    if (in->lock) {
+        x64_byte(b, 0xf0);
+    }
+    if (wants_66(in)) {
+        x64_byte(b, 0x66);
+    }
+    if (row->pfx == PX_F2 || row->pfx == PX_F3) {
+        x64_byte(b, row->pfx == PX_F2 ? 0xf2 : 0xf3);
+    }
+    unsigned base = e->has_mem ? e->mem.base : modrm || e->opreg ? e->rm.host : 0;
+    x64_rex(b, in->vex_w, modrm ? reg : 0, e->has_mem ? e->mem.index : X_NONE, base, force);
+    if (in->map) {
+        x64_byte(b, 0x0f);
+        if (in->map > 1) {
+            x64_byte(b, in->map == 2 ? 0x38 : 0x3a);
+        }
+    }
+    if (e->opreg) {
+        opcode = (opcode & ~7u) | (e->rm.host & 7u);
+    }
+    x64_byte(b, opcode);
+    if (modrm) {
+        put_operands(b, e);
+    }
+    put_imm(b, in);
+}
+
+/* One-byte forms that 64-bit mode does not have, respelled.  Returns true when done. */
+static bool put_respelled(struct x64_buf *b, struct enc *e)
+{
+    const struct dec_insn *in = e->in;
+
+    if (in->map != 0 || in->vex) {
+        return false;
+    }
+    if (in->opcode >= 0x40 && in->opcode <= 0x4f) {          /* INC/DEC r */
+        x64_op_rr(b, in->opsize, 0xff, in->opcode >= 0x48, e->rm.host);
+        return true;
+    }
+    if (in->opcode >= 0xa0 && in->opcode <= 0xa3) {          /* MOV acc, moffs and back */
+        unsigned size = in->opcode & 1 ? in->opsize : 1;
+        x64_op_rm(b, size, in->opcode < 0xa2 ? (size == 1 ? 0x8a : 0x8b) : (size == 1 ? 0x88 : 0x89), X_RAX, e->mem);
+        return true;
+    }
+    if (in->opcode == 0x82) {                                /* alias of 80 */
+        x64_byte(b, 0x66 + 0);                               /* keeps lengths equal; 66 is ignored on byte forms */
+        x64_rex(b, false, 0, e->has_mem ? e->mem.index : X_NONE, e->has_mem ? e->mem.base : e->rm.host, needs_rex(e));
+        x64_byte(b, 0x80);
+        put_operands(b, e);
+        put_imm(b, in);
+        return true;
+    }
+    return false;
+}
+
+void lower_native(struct lower *l, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+    struct dec_insn masked;
+    struct enc e;
+
+    collect(&e, o->in);
+    if (o->in->row->cls == CL_BT_MEM && o->in->has_mem) {
+        masked = *o->in;                                     /* bit number within the addressed word is in T0 */
+        e.in = &masked;
+        x64_mov_rm(b, 8, X_R9, tmp_slot(IR_T0));
+        e.reg.host = X_R9;
+        e.reg.scratch = false;
+    } else {
+        prepare(l, &e);
+    }
+    if (o->site) {
+        lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
+    }
+    if (!put_respelled(b, &e)) {
+        if (e.in->vex) {
+            put_vex(b, &e);
+        } else {
+            put_legacy(b, &e);
+        }
+    }
+    finish(l, &e);
+}
+
+void lower_btofs(struct lower *l, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+    unsigned size = o->in->opsize, bits = size * 8;
+    unsigned r = lower_use(l, o->src, X_R9);
+
+    /* T0 = bit & (bits - 1); T1 = (signed bit >> log2(bits)) * size */
+    x64_mov_rr(b, 8, X_R9, r);
+    if (size == 4) {
+        x64_op_rr(b, 8, 0x63, X_R9, X_R9);                   /* movsxd */
+    } else if (size == 2) {
+        x64_op_rr(b, 8, 0x0fbf, X_R9, X_R9);                 /* movsx r64, r16 */
+    }
+    x64_mov_rr(b, 8, X_R11, X_R9);
+    x64_alu_ri(b, 4, 4, X_R9, (int32_t)bits - 1);
+    x64_mov_mr(b, 8, tmp_slot(IR_T0), X_R9);
+    x64_shift_ri(b, 7, 8, X_R11, size == 8 ? 6 : size == 4 ? 5 : 4);
+    x64_shift_ri(b, 4, 8, X_R11, size == 8 ? 3 : size == 4 ? 2 : 1);
+    x64_mov_mr(b, 8, tmp_slot(IR_T1), X_R11);
+}
+
+void lower_ea(struct lower *l, const struct dec_insn *in, unsigned dst, int64_t extra)
+{
+    struct x64_buf *b = &l->b;
+    int64_t disp = in->disp + extra;
+    unsigned size = in->adsize == 8 ? 8 : 4;
+
+    if (in->base == EA_RIP || (in->base == REG_NONE && in->index == REG_NONE)) {
+        uint64_t a = (uint64_t)disp + (in->base == EA_RIP ? in->ip + in->len : 0);
+        x64_mov_ri(b, dst, in->adsize == 8 ? a : in->adsize == 4 ? (uint32_t)a : (uint16_t)a);
+        return;
+    }
+    unsigned base = in->base == REG_NONE ? X_NONE : lower_use(l, in->base, X_R10);
+    unsigned index = in->index == REG_NONE ? X_NONE : lower_use(l, in->index, X_R11);
+    struct x64_mem m = { (uint8_t)base, (uint8_t)index, in->scale, (int32_t)disp };
+    if (index == X_NONE && disp == 0) {
+        if (base != dst || size == 4) {
+            x64_mov_rr(b, size, dst, base);
+        }
+    } else if (index == X_R8) {                              /* rsp is never an index in guest code; keep encodable */
+        x64_lea(b, size, dst, m);
+    } else {
+        x64_lea(b, size, dst, m);
+    }
+    if (in->adsize == 2) {
+        x64_movzx_rr(b, 2, dst, dst);
+    }
+}
+
+void lower_lea(struct lower *l, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+    unsigned host = host_reg(o->dst);
+
+    if (o->size == 8 && o->in->adsize == 8 && host != X_NONE && o->in->base != EA_RIP) {
+        lower_ea(l, o->in, host, 0);
+        return;
+    }
+    lower_ea(l, o->in, X_R10, 0);
+    if (host != X_NONE) {
+        x64_mov_rr(b, o->size, host, X_R10);
+    } else if (o->size == 2) {
+        x64_mov_mr(b, 2, gpr_slot(o->dst), X_R10);
+    } else {
+        if (o->size == 4) {
+            x64_mov_rr(b, 4, X_R10, X_R10);
+        }
+        x64_mov_mr(b, 8, gpr_slot(o->dst), X_R10);
+    }
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * regs.h - who lives where while generated code runs on an x86-64 host.
+ *
+ *   rax rcx rdx rbx rbp rsi rdi r12-r15   the guest's registers of the same name
+ *   r8                                    the guest's rsp
+ *   rsp                                   struct guest_cpu; below it a private stack for host signals and `call`s
+ *   r9 r10 r11                            scratch: r10 = guest address, r10 + r11 = host address of the operand
+ *   guest r8-r11                          in memory, cpu->r8_11[]
+ *   XMM/YMM, x87, MMX, MXCSR              the guest's
+ * Compilers use r8-r11 least (1-3 % of instructions each), and rsp can never be an index register, so it serves best
+ * as a base.  Host DF is 0 and AC is 0 in generated code.
+ */
+#ifndef XBT_X64_REGS_H
+#define XBT_X64_REGS_H
+
+/* cpu->thunk[] */
+#define TH_SLOW_READ     0   /* r10 = linear, r9d = size | TH_F_*; returns host address in r10, r11 = 0 */
+#define TH_SLOW_WRITE    1   /* same; returns to the caller's jump, or 5 bytes behind it when a commit is needed */
+#define TH_COMMIT        2   /* write the bounce buffer to the guest; host flags are kept */
+#define TH_HELPER        3   /* r10 = struct dec_insn */
+#define TH_HELPER_X      4   /* same, does not return */
+#define TH_SEG_FAULT     5   /* #GP(0), r9d non-zero: #SS(0) */
+#define TH_UNLINKED      6   /* r11 = tb, r10d = exit; called, so that the return address finds the state record */
+#define TH_INDIRECT      7   /* cpu->rip is set: jump cache missed or something is pending */
+#define TH_RAISE         8   /* r9d = vector | 0x100 when there is an error code 0; cpu->rip set */
+#define TH_SPECIAL       9   /* cpu->rip set: a SHADOW/RF/TF block ends */
+#define TH_RECHECK       10  /* cpu->rip set: second page of the block must be looked at again */
+#define TH_COUNT         11
+
+#define TH_F_SS   0x10000   /* stack reference: non-canonical gives #SS */
+#define TH_F_RMW  0x20000
+
+/* What xbt_enter() returns. */
+#define LEAVE_UNLINKED 1
+#define LEAVE_INDIRECT 2
+#define LEAVE_SPECIAL  3
+#define LEAVE_RECHECK  4
+#define LEAVE_RAISE    5
+#define LEAVE_HELPER   6
+#define LEAVE_SMC      7
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * signals.c - host faults taken inside generated code become guest exceptions.
+ *
+ * A non-canonical address, a misaligned MOVAPS, DIV by zero, an unmasked x87 or SIMD exception: the host's CPU finds
+ * them for us and the kernel sends a signal.  The handler moves the guest registers into the CPU struct and continues
+ * the thread in xbt_signal_landing().  Faults elsewhere go to whoever had the signal before.  The handler uses its own
+ * stack and touches only async-signal-safe state.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "translator/exec.h"
+#include "translator/x86-64/lower.h"
+
+static __thread struct guest_cpu *running;   /* the vCPU of this thread */
+static struct sigaction old_action[65];
+
+static const struct { uint8_t gpr; uint8_t greg; } reg_map[] = {
+    { R_RAX, REG_RAX }, { R_RCX, REG_RCX }, { R_RDX, REG_RDX }, { R_RBX, REG_RBX },
+    { R_RSP, REG_R8 },  { R_RBP, REG_RBP }, { R_RSI, REG_RSI }, { R_RDI, REG_RDI },
+    { R_R12, REG_R12 }, { R_R13, REG_R13 }, { R_R14, REG_R14 }, { R_R15, REG_R15 },
+};
+
+static void chain_signal(int sig, siginfo_t *si, void *uc)
+{
+    struct sigaction *old = &old_action[sig];
+
+    if (old->sa_flags & SA_SIGINFO) {
+        old->sa_sigaction(sig, si, uc);
+    } else if (old->sa_handler == SIG_DFL || old->sa_handler == SIG_IGN) {
+        signal(sig, SIG_DFL);      /* the instruction faults again and the default action applies */
+    } else {
+        old->sa_handler(sig);
+    }
+}
+
+static bool ours(struct guest_cpu *c, const greg_t *g)
+{
+    uint32_t trap = (uint32_t)g[REG_TRAPNO];
+
+    if (!c || !tb_is_code_addr(c->vm->store, (const void *)(uintptr_t)g[REG_RIP]) ||
+        (uintptr_t)g[REG_RSP] != (uintptr_t)c) {
+        return false;
+    }
+    return trap == EXC_DE || trap == EXC_UD || trap == EXC_SS || trap == EXC_GP || trap == EXC_MF || trap == EXC_XM;
+}
+
+static void on_fault(int sig, siginfo_t *si, void *ctx)
+{
+    ucontext_t *uc = ctx;
+    greg_t *g = uc->uc_mcontext.gregs;
+    struct guest_cpu *c = running;
+
+    if (!ours(c, g)) {
+        chain_signal(sig, si, ctx);
+        return;
+    }
+    for (unsigned i = 0; i < sizeof(reg_map) / sizeof(reg_map[0]); i++) {
+        c->gpr_mem[reg_map[i].gpr] = (uint64_t)g[reg_map[i].greg];
+    }
+    c->host_flags = (uint64_t)g[REG_EFL];
+    c->unwind_pc = (uint64_t)g[REG_RIP];
+    g[REG_RDI] = (greg_t)(uintptr_t)c;
+    g[REG_RSI] = g[REG_TRAPNO];
+    g[REG_RSP] = (greg_t)((uintptr_t)c->host_rsp - 8);
+    g[REG_EFL] &= ~(greg_t)(FL_DF | FL_TF | FL_AC);
+    g[REG_RIP] = (greg_t)(uintptr_t)xbt_signal_landing;
+}
+
+void xbt_signals_install(void)
+{
+    static const int sigs[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+    static bool done;
+
+    if (done) {
+        return;
+    }
+    done = true;
+    for (unsigned i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++) {
+        struct sigaction sa;
+        memset(&sa, 0, sizeof(sa));
+        sa.sa_sigaction = on_fault;
+        sa.sa_flags = SA_SIGINFO | SA_ONSTACK;
+        sigfillset(&sa.sa_mask);
+        sigdelset(&sa.sa_mask, SIGSEGV);
+        sigaction(sigs[i], &sa, &old_action[sigs[i]]);
+    }
+}
+
+void xbt_signals_thread_init(struct guest_cpu *c)
+{
+    stack_t ss;
+
+    running = c;
+    memset(&ss, 0, sizeof(ss));
+    ss.ss_size = 64 * 1024;
+    ss.ss_sp = malloc(ss.ss_size);
+    if (ss.ss_sp) {
+        sigaltstack(&ss, NULL);
+    }
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * thunks.c - entry to and ways out of generated code, themselves generated once per process.
+ *
+ * Entry: callee-saved registers and the thread's stack pointer are kept, rsp becomes the CPU pointer, guest registers
+ * are loaded.  A thunk reached by `call` finds its return address just below the CPU struct: C code runs on the
+ * thread's own stack, so that word stays put.  All guest registers are spilled around each call into C: whatever
+ * happens there sees, and may change, complete state.
+ */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+
+#include "translator/exec.h"
+#include "translator/x86-64/lower.h"
+
+unsigned (*xbt_enter_code)(struct guest_cpu *c, const void *code);
+static void *thunk_addr[TH_COUNT];
+
+#define OFF(field) ((int32_t)offsetof(struct guest_cpu, field))
+static const uint8_t callee_saved[] = { X_RBX, X_RBP, X_R12, X_R13, X_R14, X_R15 };
+
+static void each_gpr(struct x64_buf *b, unsigned base, int32_t adj, bool load)
+{
+    for (unsigned g = 0; g < 16; g++) {
+        unsigned h = host_reg(g);
+        struct x64_mem m = x64_at(base, adj + OFF(gpr_mem) + (int32_t)g * 8);
+        if (h == X_NONE) {
+            continue;
+        }
+        if (load) {
+            x64_mov_rm(b, 8, h, m);
+        } else {
+            x64_mov_mr(b, 8, m, h);
+        }
+    }
+}
+
+static void push_pop(struct x64_buf *b, bool pop)
+{
+    for (unsigned i = 0; i < sizeof(callee_saved); i++) {
+        unsigned r = callee_saved[pop ? sizeof(callee_saved) - 1 - i : i];
+        x64_rex(b, false, X_NONE, X_NONE, r, false);
+        x64_byte(b, (pop ? 0x58 : 0x50) | (r & 7));
+    }
+}
+
+static void gen_enter(struct x64_buf *b)
+{
+    xbt_enter_code = (unsigned (*)(struct guest_cpu *, const void *))(uintptr_t)x64_here(b);
+    push_pop(b, false);
+    x64_alu_ri(b, 5, 8, X_RSP, 8);
+    x64_mov_mr(b, 8, x64_at(X_RDI, OFF(host_rsp)), X_RSP);
+    x64_mov_rr(b, 8, X_RSP, X_RDI);
+    x64_mov_rr(b, 8, X_R11, X_RSI);
+    each_gpr(b, X_RSP, 0, true);
+    x64_op_rr(b, 4, 0xff, 4, X_R11);            /* jmp r11 */
+}
+
+/* rsp = cpu + adj on entry: back to xbt_enter()'s caller with eax = code. */
+static void gen_leave(struct x64_buf *b, int32_t adj, unsigned code)
+{
+    x64_mov_ri(b, X_RAX, code);
+    x64_mov_rm(b, 8, X_RSP, x64_at(X_RSP, adj + OFF(host_rsp)));
+    x64_alu_ri(b, 0, 8, X_RSP, 8);
+    push_pop(b, true);
+    x64_byte(b, 0xc3);
+}
+
+static void gen_exit(struct x64_buf *b, unsigned th, unsigned code)
+{
+    thunk_addr[th] = x64_here(b);
+    each_gpr(b, X_RSP, 0, false);
+    gen_leave(b, 0, code);
+}
+
+static void gen_unlinked(struct x64_buf *b)
+{
+    thunk_addr[TH_UNLINKED] = x64_here(b);
+    each_gpr(b, X_RSP, 8, false);
+    x64_mov_mr(b, 8, x64_at(X_RSP, 8 + OFF(exit_tb)), X_R11);
+    x64_mov_mr(b, 4, x64_at(X_RSP, 8 + OFF(exit_slot)), X_R10);
+    x64_mov_rm(b, 8, X_RAX, x64_at(X_RSP, 0));
+    x64_mov_mr(b, 8, x64_at(X_RSP, 8 + OFF(unwind_pc)), X_RAX);
+    gen_leave(b, 8, LEAVE_UNLINKED);
+}
+
+static void call_c(struct x64_buf *b, const void *fn)
+{
+    x64_mov_rm(b, 8, X_RSP, x64_at(X_RBX, OFF(host_rsp)));
+    x64_mov_rr(b, 8, X_RDI, X_RBX);
+    x64_mov_ri(b, X_RAX, (uint64_t)(uintptr_t)fn);
+    x64_op_rr(b, 4, 0xff, 2, X_RAX);
+}
+
+/* A thunk reached by `call`.  pushed: bytes between rsp and the CPU struct. */
+static void begin_called(struct x64_buf *b, unsigned th, int32_t pushed, bool unwind)
+{
+    if (pushed == 8) {
+        thunk_addr[th] = x64_here(b);
+    }
+    each_gpr(b, X_RSP, pushed, false);
+    x64_lea(b, 8, X_RBX, x64_at(X_RSP, pushed));
+    if (unwind) {
+        x64_mov_rm(b, 8, X_RAX, x64_at(X_RSP, pushed - 8));
+        x64_mov_mr(b, 8, x64_at(X_RBX, OFF(unwind_pc)), X_RAX);
+    }
+}
+
+static void end_called(struct x64_buf *b, int32_t pushed)
+{
+    x64_mov_mi32(b, 8, x64_at(X_RBX, OFF(unwind_pc)), 0);
+    x64_lea(b, 8, X_RSP, x64_at(X_RBX, -pushed));
+    each_gpr(b, X_RSP, pushed, true);
+}
+
+static void gen_slow(struct x64_buf *b, unsigned th, const void *fn)
+{
+    begin_called(b, th, 8, true);
+    x64_mov_rr(b, 8, X_RSI, X_R10);
+    x64_mov_rr(b, 4, X_RDX, X_R9);
+    call_c(b, fn);
+    x64_mov_rr(b, 8, X_R10, X_RAX);
+    x64_mov_ri(b, X_R11, 0);
+    if (th == TH_SLOW_WRITE) {
+        /* return behind the caller's 5-byte jump when the store goes to the bounce buffer */
+        x64_movzx_rm(b, 1, X_RAX, x64_at(X_RBX, OFF(commit.active)));
+        x64_lea(b, 8, X_RAX, (struct x64_mem) { X_RAX, X_RAX, 2, 0 });
+        x64_op_rm(b, 8, 0x01, X_RAX, x64_at(X_RBX, -8));
+    }
+    end_called(b, 8);
+    x64_byte(b, 0xc3);
+}
+
+static void gen_commit(struct x64_buf *b)
+{
+    thunk_addr[TH_COMMIT] = x64_here(b);
+    x64_byte(b, 0x9c);                           /* pushfq */
+    begin_called(b, TH_COMMIT, 16, true);
+    x64_mov_rm(b, 8, X_RAX, x64_at(X_RSP, 0));
+    x64_mov_mr(b, 8, x64_at(X_RBX, OFF(host_flags)), X_RAX);
+    call_c(b, (const void *)(uintptr_t)xbt_thunk_commit);
+    end_called(b, 16);
+    x64_byte(b, 0x9d);                           /* popfq */
+    x64_byte(b, 0xc3);
+}
+
+static void gen_helper(struct x64_buf *b)
+{
+    begin_called(b, TH_HELPER, 8, false);
+    x64_mov_rr(b, 8, X_RSI, X_R10);
+    call_c(b, (const void *)(uintptr_t)xbt_thunk_helper);
+    end_called(b, 8);
+    x64_byte(b, 0xc3);
+}
+
+static void gen_helper_x(struct x64_buf *b)
+{
+    thunk_addr[TH_HELPER_X] = x64_here(b);
+    each_gpr(b, X_RSP, 0, false);
+    x64_mov_rr(b, 8, X_RBX, X_RSP);
+    x64_mov_rr(b, 8, X_RSI, X_R10);
+    call_c(b, (const void *)(uintptr_t)xbt_thunk_helper_x);
+    x64_mov_rr(b, 8, X_R11, X_RAX);
+    x64_mov_rr(b, 8, X_RSP, X_RBX);
+    each_gpr(b, X_RSP, 0, true);
+    x64_op_rr(b, 4, 0xff, 4, X_R11);
+}
+
+static void gen_seg_fault(struct x64_buf *b)
+{
+    begin_called(b, TH_SEG_FAULT, 8, true);
+    x64_mov_rr(b, 4, X_RSI, X_R9);
+    call_c(b, (const void *)(uintptr_t)xbt_thunk_seg_fault);
+}
+
+static void gen_raise(struct x64_buf *b)
+{
+    thunk_addr[TH_RAISE] = x64_here(b);
+    each_gpr(b, X_RSP, 0, false);
+    x64_mov_rr(b, 8, X_RBX, X_RSP);
+    x64_mov_rr(b, 4, X_RSI, X_R9);
+    call_c(b, (const void *)(uintptr_t)xbt_thunk_raise);
+}
+
+bool thunks_init(void)
+{
+    const size_t size = 16384;
+
+    if (xbt_enter_code) {
+        return true;
+    }
+    uint8_t *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mem == MAP_FAILED) {
+        return false;
+    }
+    struct x64_buf b = { mem, mem + size, 0, false };
+    gen_enter(&b);
+    gen_slow(&b, TH_SLOW_READ, (const void *)(uintptr_t)xbt_thunk_read);
+    gen_slow(&b, TH_SLOW_WRITE, (const void *)(uintptr_t)xbt_thunk_write);
+    gen_commit(&b);
+    gen_helper(&b);
+    gen_helper_x(&b);
+    gen_seg_fault(&b);
+    gen_raise(&b);
+    gen_unlinked(&b);
+    gen_exit(&b, TH_INDIRECT, LEAVE_INDIRECT);
+    gen_exit(&b, TH_SPECIAL, LEAVE_SPECIAL);
+    gen_exit(&b, TH_RECHECK, LEAVE_RECHECK);
+    return !b.overflow && mprotect(mem, size, PROT_READ | PROT_EXEC) == 0;
+}
+
+void thunks_fill(struct guest_cpu *c)
+{
+    for (unsigned i = 0; i < TH_COUNT; i++) {
+        c->thunk[i] = thunk_addr[i];
+    }
+}
