@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * help_msr.c - model-specific registers (SDM vol. 4; APM vol. 2, appendix A).
+ *
+ * Order: registers the engine owns; then the embedder (x2APIC, TSC deadline, paravirtual ranges...); then
+ * registers that every processor has and system software touches without asking CPUID, which read as a
+ * constant and ignore writes. Everything else is #GP (false).  RDMSR/WRMSR themselves are in help_sys.c.
+ * The embedder loads and saves state through msr_read()/msr_write() as well, so nothing here depends on
+ * the current instruction.
+ */
+#include "translator/help_msr.h"
+
+/* struct guest_cpu.msr_other[] */
+enum { MO_TSC_ADJUST, MO_FEATURE_CONTROL, MO_SPEC_CTRL, MO_DEBUGCTL, MO_HWCR, MO_SYSCFG, MO_COUNT };
+_Static_assert(MO_COUNT <= 16, "msr_other[] is too small");
+
+#define MSR_TSC            0x10
+#define MSR_APIC_BASE      0x1b
+#define MSR_FEATURE_CONTROL 0x3a
+#define MSR_TSC_ADJUST     0x3b
+#define MSR_SPEC_CTRL      0x48
+#define MSR_PRED_CMD       0x49
+#define MSR_BIOS_UPDT_TRIG 0x79
+#define MSR_BIOS_SIGN_ID   0x8b
+#define MSR_MTRRCAP        0xfe
+#define MSR_FLUSH_CMD      0x10b
+#define MSR_SYSENTER_CS    0x174
+#define MSR_SYSENTER_ESP   0x175
+#define MSR_SYSENTER_EIP   0x176
+#define MSR_MCG_CAP        0x179
+#define MSR_MCG_STATUS     0x17a
+#define MSR_MCG_CTL        0x17b
+#define MSR_PERF_STATUS    0x198
+#define MSR_MISC_ENABLE    0x1a0
+#define MSR_DEBUGCTL       0x1d9
+#define MSR_MTRR_PHYS      0x200
+#define MSR_PAT            0x277
+#define MSR_MTRR_DEF_TYPE  0x2ff
+#define MSR_MC0_CTL        0x400
+#define MSR_XSS            0xda0
+#define MSR_PKRS           0x6e1
+#define MSR_EFER           0xc0000080u
+#define MSR_STAR           0xc0000081u
+#define MSR_LSTAR          0xc0000082u
+#define MSR_CSTAR          0xc0000083u
+#define MSR_FMASK          0xc0000084u
+#define MSR_FS_BASE        0xc0000100u
+#define MSR_GS_BASE        0xc0000101u
+#define MSR_KERNEL_GS_BASE 0xc0000102u
+#define MSR_TSC_AUX        0xc0000103u
+#define MSR_AMD_SYSCFG     0xc0010010u
+#define MSR_AMD_HWCR       0xc0010015u
+#define MSR_AMD_PATCH_LOADER 0xc0010020u
+
+#define MTRR_VARIABLE 8
+#define MTRRCAP_VALUE (MTRR_VARIABLE | 1u << 8 | 1u << 10) /* fixed ranges, WC */
+#define MCE_BANKS 10
+#define MCG_CAP_DEFAULT (MCE_BANKS | 1u << 8 | 1u << 24)   /* MCG_CTL present, software error recovery */
+
+#define EDX7_SPEC_CTRL (1u << 26)
+#define EDX7_L1D_FLUSH (1u << 28)
+#define EBX7_TSC_ADJUST (1u << 1)
+#define ECX7_PKS (1u << 31)
+#define ECX1_X2APIC (1u << 21)
+#define ED1_XSAVES (1u << 3)
+
+#define EFER_TCE (1u << 15)
+
+static inline uint64_t phys_mask(const struct guest_cpu *c)
+{
+    return (1ull << (c->model.phys_bits & 63)) - 1;
+}
+
+/* ---- EFER ---- */
+
+static bool write_efer(struct guest_cpu *c, uint64_t val)
+{
+    uint64_t valid = EFER_LMA, old = c->efer;
+    uint32_t edx = c->model.f81_edx, ecx = c->model.f81_ecx;
+
+    valid |= edx & (1u << 11) ? EFER_SCE : 0;
+    valid |= edx & (1u << 29) ? EFER_LME : 0;
+    valid |= edx & (1u << 20) ? EFER_NXE : 0;
+    valid |= edx & (1u << 25) ? EFER_FFXSR : 0;
+    valid |= ecx & (1u << 2) ? EFER_SVME : 0;
+    valid |= ecx & (1u << 17) ? EFER_TCE : 0;
+    if (val & ~valid)
+        return false;
+    if (((old ^ val) & EFER_LME) && (c->cr[0] & CR0_PG))
+        return false;
+    c->efer = (val & ~(uint64_t)EFER_LMA) | (old & EFER_LMA); /* LMA is read only */
+    if ((old ^ c->efer) & EFER_NXE)
+        tlb_flush_all(c, TLBF_EFER);
+    cpu_update_hflags(c);
+    return true;
+}
+
+/* ---- local APIC base ---- */
+
+static uint64_t read_apic_base(struct guest_cpu *c)
+{
+    if (!c->host->get_apic_base)
+        return 0xfee00000u | APIC_BASE_EN | APIC_BASE_BSP;
+    fpu_park(c);
+    return c->host->get_apic_base(c);
+}
+
+static bool write_apic_base(struct guest_cpu *c, uint64_t val)
+{
+    uint64_t valid = (phys_mask(c) & ~0xfffull) | APIC_BASE_BSP | APIC_BASE_EN, old = read_apic_base(c);
+
+    if (c->model.f1_ecx & ECX1_X2APIC)
+        valid |= APIC_BASE_EXTD;
+    if (val & ~valid)
+        return false;
+    /* x2APIC needs EN, and can only be left through "disabled" (SDM vol. 3, 10.12.5). */
+    if ((val & APIC_BASE_EXTD) && !(val & APIC_BASE_EN))
+        return false;
+    if ((val & APIC_BASE_EXTD) && !(old & (APIC_BASE_EN | APIC_BASE_EXTD)))
+        return false;
+    if ((old & APIC_BASE_EXTD) && !(val & APIC_BASE_EXTD) && (val & APIC_BASE_EN))
+        return false;
+    if (c->host->set_apic_base) {
+        fpu_park(c);
+        c->host->set_apic_base(c, val);
+    }
+    return true;
+}
+
+/* ---- memory types ---- */
+
+static bool mtrr_type(uint64_t t)
+{
+    return t < 7 && t != 2 && t != 3;
+}
+static bool pat_type(uint64_t t)
+{
+    return t < 8 && t != 2 && t != 3;
+}
+static bool each_byte(uint64_t v, bool (*ok)(uint64_t))
+{
+    for (unsigned i = 0; i < 8; i++, v >>= 8)
+        if (!ok(v & 0xff))
+            return false;
+    return true;
+}
+
+/* Index in mtrr_fixed[], or -1. */
+static int mtrr_fixed_index(uint32_t msr)
+{
+    if (msr == 0x250)
+        return 0;
+    if (msr == 0x258 || msr == 0x259)
+        return (int)msr - 0x258 + 1;
+    if (msr >= 0x268 && msr <= 0x26f)
+        return (int)msr - 0x268 + 3;
+    return -1;
+}
+
+static uint64_t *mtrr_reg(struct guest_cpu *c, uint32_t msr)
+{
+    int i = mtrr_fixed_index(msr);
+
+    if (i >= 0)
+        return &c->mtrr_fixed[i];
+    if (msr - MSR_MTRR_PHYS < 2 * MTRR_VARIABLE)
+        return &c->mtrr_var[(msr - MSR_MTRR_PHYS) / 2][msr & 1];
+    return msr == MSR_MTRR_DEF_TYPE ? &c->mtrr_def_type : NULL;
+}
+
+/* Memory is always write-back here: the values are kept for the guest alone. */
+static bool mtrr_valid(const struct guest_cpu *c, uint32_t msr, uint64_t v)
+{
+    if (mtrr_fixed_index(msr) >= 0)
+        return each_byte(v, mtrr_type);
+    if (msr == MSR_MTRR_DEF_TYPE)
+        return !(v & ~0xcffull) && mtrr_type(v & 0xff);
+    if (v & ~phys_mask(c))
+        return false;
+    return msr & 1 ? !(v & 0x7ff) : !(v & 0xf00) && mtrr_type(v & 0xff);
+}
+
+/* ---- registers that are a field of guest_cpu ---- */
+
+enum check { CK_ANY, CK_CANON, CK_32, CK_PAT, CK_EFER /* written by write_efer() */ };
+
+static uint64_t *plain_reg(struct guest_cpu *c, uint32_t msr, enum check *ck)
+{
+    *ck = CK_ANY;
+    switch (msr) {
+    case MSR_SYSENTER_CS: return &c->sysenter_cs;
+    case MSR_SYSENTER_ESP: *ck = CK_CANON; return &c->sysenter_esp;
+    case MSR_SYSENTER_EIP: *ck = CK_CANON; return &c->sysenter_eip;
+    case MSR_EFER: *ck = CK_EFER; return &c->efer;
+    case MSR_STAR: return &c->star;
+    case MSR_LSTAR: *ck = CK_CANON; return &c->lstar;
+    case MSR_CSTAR: *ck = CK_CANON; return &c->cstar;
+    case MSR_FMASK: *ck = CK_32; return &c->fmask;
+    case MSR_FS_BASE: *ck = CK_CANON; return &c->seg[S_FS].base;
+    case MSR_GS_BASE: *ck = CK_CANON; return &c->seg[S_GS].base;
+    case MSR_KERNEL_GS_BASE: *ck = CK_CANON; return &c->kernelgsbase;
+    case MSR_TSC_AUX: *ck = CK_32; return &c->tsc_aux;
+    case MSR_PAT: *ck = CK_PAT; return &c->pat;
+    case MSR_MISC_ENABLE: return &c->misc_enable;
+    case MSR_MCG_STATUS: return &c->mcg_status;
+    case MSR_DEBUGCTL: return &c->msr_other[MO_DEBUGCTL];
+    case MSR_FEATURE_CONTROL: return c->model.vendor_amd ? NULL : &c->msr_other[MO_FEATURE_CONTROL];
+    case MSR_AMD_HWCR: return c->model.vendor_amd ? &c->msr_other[MO_HWCR] : NULL;
+    case MSR_AMD_SYSCFG: return c->model.vendor_amd ? &c->msr_other[MO_SYSCFG] : NULL;
+    case MSR_TSC_ADJUST: return c->model.f7_ebx & EBX7_TSC_ADJUST ? &c->msr_other[MO_TSC_ADJUST] : NULL;
+    case MSR_SPEC_CTRL: return c->model.f7_edx & EDX7_SPEC_CTRL ? &c->msr_other[MO_SPEC_CTRL] : NULL;
+    default: return NULL;
+    }
+}
+
+static bool passes(const struct guest_cpu *c, enum check ck, uint64_t v)
+{
+    switch (ck) {
+    case CK_CANON: return is_canonical(c, v);
+    case CK_32: return !(v >> 32);
+    case CK_PAT: return each_byte(v, pat_type);
+    default: return true;
+    }
+}
+
+/* ---- time ---- */
+
+static void write_tsc(struct guest_cpu *c, uint64_t val)
+{
+    uint64_t now = cpu_read_tsc(c);
+
+    c->msr_other[MO_TSC_ADJUST] += val - now; /* SDM vol. 3, 17.17.3 */
+    if (c->host->write_tsc) {
+        fpu_park(c);
+        c->host->write_tsc(c, val);
+    } else {
+        c->tsc_offset_guest += val - now;
+    }
+}
+
+/* ---- machine check ---- */
+
+static uint64_t *mc_reg(struct guest_cpu *c, uint32_t msr)
+{
+    return msr - MSR_MC0_CTL < 4 * MCE_BANKS ? &c->mce_banks[msr - MSR_MC0_CTL] : NULL;
+}
+
+/* Control registers enable all or nothing; other values are ignored. */
+static bool all_or_nothing(uint64_t v)
+{
+    return v == 0 || v == ~0ull;
+}
+
+/* ---- registers without a feature bit that software expects to exist ---- */
+
+struct msr_range {
+    uint32_t first, last;
+    uint64_t value;
+};
+static const struct msr_range constant_msrs[] = {
+    { 0x0, 0x1, 0 },                  /* P5 machine check */
+    { 0x17, 0x17, 0 },                /* platform id */
+    { 0x2a, 0x2a, 0 },                /* EBL_CR_POWERON */
+    { 0x34, 0x34, 0 },                /* SMI count */
+    { MSR_BIOS_UPDT_TRIG, MSR_BIOS_UPDT_TRIG, 0 },
+    { MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, 0x100000000ull },
+    { 0xc1, 0xc8, 0 },                /* performance counters */
+    { 0xcd, 0xce, 0 },                /* bus frequency, platform info */
+    { 0xe7, 0xe8, 0 },                /* MPERF, APERF */
+    { 0x11e, 0x11e, 0 },              /* BBL_CR_CTL3 */
+    { 0x186, 0x18d, 0 },              /* performance event selects */
+    { MSR_PERF_STATUS, MSR_PERF_STATUS, 1000 | 4ull << 40 },
+    { 0x199, 0x199, 0 },              /* PERF_CTL */
+    { 0x19a, 0x19d, 0 },              /* thermal */
+    { 0x1db, 0x1de, 0 },              /* last branch and exception */
+    { 0x309, 0x30b, 0 },              /* fixed counters */
+    { 0x345, 0x345, 0 },              /* performance capabilities */
+    { 0x38d, 0x390, 0 },              /* performance control */
+    { 0x606, 0x606, 0 },              /* power unit */
+};
+static const struct msr_range constant_msrs_amd[] = {
+    { 0xc0010000u, 0xc0010007u, 0 },  /* performance events and counters */
+    { 0xc0010016u, 0xc001001au, 0 },  /* IORRs, TOP_MEM */
+    { 0xc001001du, 0xc001001du, 0 },  /* TOP_MEM2 */
+    { 0xc001001fu, 0xc001001fu, 0 },  /* NB_CFG */
+    { MSR_AMD_PATCH_LOADER, MSR_AMD_PATCH_LOADER, 0 },
+    { 0xc0010055u, 0xc0010055u, 0 },  /* interrupt pending and CMP-halt */
+    { 0xc0010058u, 0xc0010058u, 0 },  /* MMIO configuration base */
+    { 0xc0010061u, 0xc0010071u, 0 },  /* P states */
+    { 0xc0010111u, 0xc0010113u, 0 },  /* SMM base, TSEG */
+    { 0xc0010114u, 0xc0010114u, 0x10 }, /* VM_CR: SVM disabled */
+    { 0xc0010140u, 0xc0010141u, 0 },  /* OSVW */
+    { 0xc0010200u, 0xc001020bu, 0 },  /* performance events and counters */
+    { 0xc0011020u, 0xc001102fu, 0 },  /* load/store, instruction and decode configuration */
+};
+
+static bool find_constant(const struct msr_range *r, unsigned n, uint32_t msr, uint64_t *val)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (msr >= r[i].first && msr <= r[i].last) {
+            *val = r[i].value;
+            return true;
+        }
+    return false;
+}
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+static bool constant_msr(const struct guest_cpu *c, uint32_t msr, uint64_t *val)
+{
+    if (find_constant(constant_msrs, COUNT(constant_msrs), msr, val))
+        return true;
+    return c->model.vendor_amd && find_constant(constant_msrs_amd, COUNT(constant_msrs_amd), msr, val);
+}
+
+static bool host_rdmsr(struct guest_cpu *c, uint32_t msr, uint64_t *val)
+{
+    if (!c->host->rdmsr)
+        return false;
+    fpu_park(c);
+    return c->host->rdmsr(c, msr, val);
+}
+
+static bool host_wrmsr(struct guest_cpu *c, uint32_t msr, uint64_t val)
+{
+    if (!c->host->wrmsr)
+        return false;
+    fpu_park(c);
+    return c->host->wrmsr(c, msr, val);
+}
+
+/* ---- the two entries ---- */
+
+bool msr_read(struct guest_cpu *c, uint32_t msr, uint64_t *val)
+{
+    enum check ck;
+    uint64_t *p;
+
+    if ((p = plain_reg(c, msr, &ck)) || (p = mtrr_reg(c, msr)) || (p = mc_reg(c, msr))) {
+        *val = *p;
+        return true;
+    }
+    switch (msr) {
+    case MSR_TSC: *val = cpu_read_tsc(c); return true;
+    case MSR_APIC_BASE: *val = read_apic_base(c); return true;
+    case MSR_MTRRCAP: *val = MTRRCAP_VALUE; return true;
+    case MSR_MCG_CTL: *val = c->mcg_ctl; return true;
+    case MSR_MCG_CAP:
+        if (!host_rdmsr(c, msr, val))
+            *val = MCG_CAP_DEFAULT;
+        return true;
+    case MSR_PKRS:
+        *val = c->pkrs;
+        return c->model.f7_ecx & ECX7_PKS;
+    case MSR_XSS:
+        *val = 0; /* no supervisor state is offered */
+        return c->model.fd1_eax & ED1_XSAVES;
+    }
+    return host_rdmsr(c, msr, val) || constant_msr(c, msr, val);
+}
+
+static bool write_plain(struct guest_cpu *c, uint32_t msr, uint64_t *p, enum check ck, uint64_t val)
+{
+    if (ck == CK_EFER)
+        return write_efer(c, val);
+    if (!passes(c, ck, val))
+        return false;
+    if (msr == MSR_TSC_ADJUST)
+        write_tsc(c, cpu_read_tsc(c) + (val - *p));
+    *p = val;
+    return true;
+}
+
+static bool write_pkrs(struct guest_cpu *c, uint64_t val)
+{
+    if (!(c->model.f7_ecx & ECX7_PKS) || val >> 32)
+        return false;
+    if (c->pkrs != val) {
+        c->pkrs = (uint32_t)val;
+        tlb_flush_all(c, TLBF_PKRU);
+    }
+    return true;
+}
+
+bool msr_write(struct guest_cpu *c, uint32_t msr, uint64_t val)
+{
+    enum check ck;
+    uint64_t *p, ignored;
+
+    if ((p = plain_reg(c, msr, &ck)))
+        return write_plain(c, msr, p, ck, val);
+    if ((p = mtrr_reg(c, msr))) {
+        if (!mtrr_valid(c, msr, val))
+            return false;
+        *p = val;
+        return true;
+    }
+    if ((p = mc_reg(c, msr))) {
+        if ((msr & 3) || all_or_nothing(val))
+            *p = val;
+        return true;
+    }
+    switch (msr) {
+    case MSR_TSC: write_tsc(c, val); return true;
+    case MSR_APIC_BASE: return write_apic_base(c, val);
+    case MSR_MTRRCAP: case MSR_MCG_CAP: case MSR_PERF_STATUS: return false; /* read only */
+    case MSR_MCG_CTL:
+        if (all_or_nothing(val))
+            c->mcg_ctl = val;
+        return true;
+    case MSR_PRED_CMD:
+        if (c->model.f7_edx & EDX7_SPEC_CTRL)
+            return !(val & ~1ull);
+        break;
+    case MSR_FLUSH_CMD:
+        if (c->model.f7_edx & EDX7_L1D_FLUSH)
+            return !(val & ~1ull);
+        break;
+    case MSR_PKRS: return write_pkrs(c, val);
+    case MSR_XSS: return (c->model.fd1_eax & ED1_XSAVES) && !val;
+    }
+    return host_wrmsr(c, msr, val) || constant_msr(c, msr, &ignored);
+}
