@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * xbt-accel.c - the accelerator object: its properties and its start.
+ *
+ * `-accel xbt,tb-size=64,dump=guest+host` creates an object of this class, sets
+ * the properties (errors are QEMU's usual ones: they name the property and its
+ * range) and calls init_machine().  That checks that the binary is the one we
+ * were built for, starts the engine and hooks the memory map.  vCPUs follow in
+ * xbt-vcpu.c when the machine creates its CPUs.
+ */
+#include "qemu/osdep.h"
+#include "qapi/visitor.h"
+#include "accel-xbt/xbt-accel.h"
+
+#include <cpuid.h>
+
+bool xbt_allowed;
+struct xbt_vm xbt_vm;
+struct xbt_cpu xbt_cpus[XBT_MAX_CPUS];
+
+/* ---- properties ---- */
+
+struct flag_name {
+    const char *name;
+    uint32_t bit;
+};
+
+static const struct flag_name dump_names[] = {
+    { "guest", DUMP_GUEST }, { "ir", DUMP_IR }, { "host", DUMP_HOST }, { "exit", DUMP_EXIT }, { "exec", DUMP_EXEC },
+    { NULL, 0 },
+};
+static const struct flag_name mask_names[] = { { "no-bmi2", XBT_NO_BMI2 }, { "no-avx", XBT_NO_AVX }, { NULL, 0 } };
+
+/* "a+b+c" -> bits. */
+static bool parse_flags(const char *prop, const char *text, const char *sep, const struct flag_name *names,
+                        uint32_t *out, Error **errp)
+{
+    g_auto(GStrv) words = g_strsplit_set(text, sep, 0);
+    uint32_t bits = 0;
+
+    for (char **w = words; *w; w++) {
+        const struct flag_name *n = names;
+
+        while (n->name && strcmp(n->name, *w)) {
+            n++;
+        }
+        if (!n->name && **w) {
+            g_autoptr(GString) all = g_string_new(names->name);
+
+            for (n = names + 1; n->name; n++) {
+                g_string_append_printf(all, ", %s", n->name);
+            }
+            error_setg(errp, "Property '%s' does not know '%s'; it takes %s, joined by '+'", prop, *w, all->str);
+            return false;
+        }
+        bits |= n->bit;
+    }
+    *out = bits;
+    return true;
+}
+
+static char *print_flags(uint32_t bits, const struct flag_name *names)
+{
+    GString *s = g_string_new(NULL);
+
+    for (; names->name; names++) {
+        if (bits & names->bit) {
+            g_string_append_printf(s, "%s%s", s->len ? "+" : "", names->name);
+        }
+    }
+    return g_string_free(s, false);
+}
+
+static char *get_dump(Object *o, Error **errp)
+{
+    return print_flags(XBT_ACCEL(o)->dump, dump_names);
+}
+
+static void set_dump(Object *o, const char *v, Error **errp)
+{
+    parse_flags("dump", v, "+", dump_names, &XBT_ACCEL(o)->dump, errp);
+}
+
+static char *get_host_features(Object *o, Error **errp)
+{
+    return print_flags(XBT_ACCEL(o)->host_mask, mask_names);
+}
+
+static void set_host_features(Object *o, const char *v, Error **errp)
+{
+    parse_flags("host-features", v, "+/", mask_names, &XBT_ACCEL(o)->host_mask, errp);
+}
+
+static char *get_dump_filter(Object *o, Error **errp)
+{
+    return g_strdup_printf("%" PRIx64 "-%" PRIx64, XBT_ACCEL(o)->dump_lo, XBT_ACCEL(o)->dump_hi);
+}
+
+static void set_dump_filter(Object *o, const char *v, Error **errp)
+{
+    XbtAccelState *s = XBT_ACCEL(o);
+    char *end = NULL;
+    uint64_t lo, hi;
+
+    lo = g_ascii_strtoull(v, &end, 16);
+    if (end == v || *end != '-') {
+        goto bad;
+    }
+    v = end + 1;
+    hi = g_ascii_strtoull(v, &end, 16);
+    if (end == v || *end || lo > hi) {
+        goto bad;
+    }
+    s->dump_lo = lo;
+    s->dump_hi = hi;
+    return;
+bad:
+    error_setg(errp, "Property 'dump-filter' takes two linear addresses in hex, lo-hi, with lo <= hi "
+               "(for example ffffffff81000000-ffffffff81ffffff)");
+}
+
+static char *get_tlb(Object *o, Error **errp)
+{
+    static const char *const name[] = { "auto", "flat", "tagged" };
+
+    return g_strdup(name[XBT_ACCEL(o)->tlb]);
+}
+
+static void set_tlb(Object *o, const char *v, Error **errp)
+{
+    XbtAccelState *s = XBT_ACCEL(o);
+
+    if (!strcmp(v, "auto")) {
+        s->tlb = XBT_TLB_AUTO;
+    } else if (!strcmp(v, "flat")) {
+        s->tlb = XBT_TLB_FLAT;
+    } else if (!strcmp(v, "tagged")) {
+        s->tlb = XBT_TLB_TAGGED;
+    } else {
+        error_setg(errp, "Property 'tlb' is auto, flat or tagged, not '%s'", v);
+    }
+}
+
+static void get_tb_size(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
+{
+    visit_type_uint32(v, name, &XBT_ACCEL(o)->tb_size, errp);
+}
+
+static void set_tb_size(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
+{
+    int64_t mib;
+
+    if (!visit_type_int(v, name, &mib, errp)) {
+        return;
+    }
+    if (mib < XBT_TB_SIZE_MIN || mib > XBT_TB_SIZE_MAX) {
+        error_setg(errp, "Property 'tb-size' is in MiB, from %d to %d, not %" PRId64,
+                   XBT_TB_SIZE_MIN, XBT_TB_SIZE_MAX, mib);
+        return;
+    }
+    XBT_ACCEL(o)->tb_size = mib;
+}
+
+static void get_flush_every(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
+{
+    visit_type_uint32(v, name, &XBT_ACCEL(o)->flush_every, errp);
+}
+
+static void set_flush_every(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
+{
+    int64_t n;
+
+    if (!visit_type_int(v, name, &n, errp)) {
+        return;
+    }
+    if (n < 0 || n > UINT32_MAX) {
+        error_setg(errp, "Property 'flush-every' is a number of blocks, from 0 (never) to %u, not %" PRId64,
+                   UINT32_MAX, n);
+        return;
+    }
+    XBT_ACCEL(o)->flush_every = n;
+}
+
+/* on/off properties: one getter and setter each */
+#define BOOL_PROPERTY(field)                                          \
+    static bool get_##field(Object *o, Error **errp)                  \
+    {                                                                 \
+        return XBT_ACCEL(o)->field;                                   \
+    }                                                                 \
+    static void set_##field(Object *o, bool v, Error **errp)          \
+    {                                                                 \
+        XBT_ACCEL(o)->field = v;                                      \
+    }
+BOOL_PROPERTY(one_insn)
+BOOL_PROPERTY(chain)
+BOOL_PROPERTY(opt)
+BOOL_PROPERTY(jump_cache)
+BOOL_PROPERTY(wx)
+BOOL_PROPERTY(profile)
+
+/* ---- start ---- */
+
+static void fill_options(const XbtAccelState *s)
+{
+    struct xbt_options *o = &xbt_vm.opt;
+    unsigned eax, ebx = 0, ecx = 0, ecx1 = 0, edx, xcr0 = 0;
+
+    __get_cpuid(1, &eax, &ebx, &ecx1, &edx);
+    ebx = 0;
+    __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
+    if (ecx1 & bit_OSXSAVE) {
+        asm volatile("xgetbv" : "=a"(xcr0) : "c"(0) : "edx");
+    }
+    o->tb_size_mib = s->tb_size;
+    o->max_insns = s->one_insn ? 1 : 0;
+    o->no_chain = !s->chain;
+    o->no_opt = !s->opt;
+    o->no_jc = !s->jump_cache;
+    o->flush_every = s->flush_every;
+    o->wx = s->wx;
+    o->profile = s->profile;
+    o->host_bmi2 = (ebx & bit_BMI2) && !(s->host_mask & XBT_NO_BMI2);
+    o->host_avx = (ecx1 & bit_AVX) && (xcr0 & 6) == 6 && !(s->host_mask & XBT_NO_AVX);
+    o->tlb_force = s->tlb == XBT_TLB_AUTO ? -1 : s->tlb == XBT_TLB_FLAT ? TLB_FLAT : TLB_TAGGED;
+    o->dump_lo = s->dump_lo;
+    o->dump_hi = s->dump_hi;
+    xbt_dump_property = s->dump;
+    o->dump = xbt_log_dump_flags();
+}
+
+/* x86-64-v2 is what generated code may use without asking. */
+static bool host_ok(Error **errp)
+{
+    unsigned eax, ebx, ecx = 0, edx;
+
+    __get_cpuid(1, &eax, &ebx, &ecx, &edx);
+    if (!(ecx & bit_SSE4_2) || !(ecx & bit_POPCNT) || !(ecx & bit_SSSE3) || !(ecx & bit_CMPXCHG16B)) {
+        error_setg(errp, "xbt needs a host CPU of level x86-64-v2 (SSE4.2, SSSE3, POPCNT, CMPXCHG16B); "
+                   "this one has not: use -accel tcg");
+        return false;
+    }
+    return true;
+}
+
+static bool check_machine(MachineState *ms, Error **errp)
+{
+    if (ms->smp.max_cpus > XBT_MAX_CPUS) {
+        error_setg(errp, "xbt runs one vCPU in this version, -smp asks for %u: use -smp 1", ms->smp.max_cpus);
+        return false;
+    }
+    if (!object_dynamic_cast(OBJECT(ms), TYPE_X86_MACHINE)) {
+        error_setg(errp, "xbt runs x86 PC machines, not '%s'", object_get_typename(OBJECT(ms)));
+        return false;
+    }
+    return true;
+}
+
+static int xbt_init_machine(MachineState *ms)
+{
+    XbtAccelState *s = XBT_ACCEL(ms->accelerator);
+    const char *why = NULL;
+    Error *err = NULL;
+
+    if (!xbt_abi_check(&err) || !host_ok(&err) || !check_machine(ms, &err)) {
+        error_report_err(err);
+        return -EINVAL;
+    }
+    fill_options(s);
+    xbt_vm.phys = physmap_new();
+    if (!xbt_vm.phys) {
+        error_report("xbt: no memory for the physical memory map");
+        return -ENOMEM;
+    }
+    if (!xbt_vm_init(&xbt_vm, &xbt_hash_qht, &why)) {
+        error_report("xbt: cannot start: %s", why ? why : "unknown reason");
+        return -ENOMEM;
+    }
+    xbt_signals_install();
+    xbt_features_init(s->host_mask);
+    xbt_memory_init();
+    xbt_clock_init();
+    xbt_qmp_init();
+    xbt_hmp_init();
+    return 0;
+}
+
+/* ---- registration ---- */
+
+static void xbt_accel_instance_init(Object *o)
+{
+    XbtAccelState *s = XBT_ACCEL(o);
+
+    s->tb_size = XBT_TB_SIZE_DEFAULT;
+    s->chain = s->opt = s->jump_cache = true;
+    s->dump_hi = UINT64_MAX;
+}
+
+static void add_bool(ObjectClass *oc, const char *name, bool (*get)(Object *, Error **),
+                     void (*set)(Object *, bool, Error **), const char *text)
+{
+    object_class_property_add_bool(oc, name, get, set);
+    object_class_property_set_description(oc, name, text);
+}
+
+static void add_str(ObjectClass *oc, const char *name, char *(*get)(Object *, Error **),
+                    void (*set)(Object *, const char *, Error **), const char *text)
+{
+    object_class_property_add_str(oc, name, get, set);
+    object_class_property_set_description(oc, name, text);
+}
+
+static void xbt_accel_class_init(ObjectClass *oc, void *data)
+{
+    AccelClass *ac = ACCEL_CLASS(oc);
+
+    ac->name = "xbt";
+    ac->init_machine = xbt_init_machine;
+    ac->allowed = &xbt_allowed;
+
+    object_class_property_add(oc, "tb-size", "int", get_tb_size, set_tb_size, NULL, NULL);
+    object_class_property_set_description(oc, "tb-size", "Code cache in MiB (1..2047, default 128)");
+    object_class_property_add(oc, "flush-every", "int", get_flush_every, set_flush_every, NULL, NULL);
+    object_class_property_set_description(oc, "flush-every", "Flush the code cache every N blocks (0 = never)");
+    add_str(oc, "dump", get_dump, set_dump, "Log stages: guest+ir+host+exit+exec");
+    add_str(oc, "dump-filter", get_dump_filter, set_dump_filter, "Dump only blocks in lo-hi (hex)");
+    add_str(oc, "tlb", get_tlb, set_tlb, "Software TLB: auto, flat or tagged");
+    add_str(oc, "host-features", get_host_features, set_host_features, "For tests: no-bmi2+no-avx");
+    add_bool(oc, "one-insn", get_one_insn, set_one_insn, "One instruction per block");
+    add_bool(oc, "chain", get_chain, set_chain, "Chain blocks directly");
+    add_bool(oc, "opt", get_opt, set_opt, "Optimise blocks");
+    add_bool(oc, "jump-cache", get_jump_cache, set_jump_cache, "Use the jump cache for indirect branches");
+    add_bool(oc, "wx", get_wx, set_wx, "Never map the code cache writable and executable at one address");
+    add_bool(oc, "profile", get_profile, set_profile, "Count executions of blocks");
+}
+
+static const TypeInfo xbt_accel_type = {
+    .name = TYPE_XBT_ACCEL,
+    .parent = TYPE_ACCEL,
+    .instance_size = sizeof(XbtAccelState),
+    .instance_init = xbt_accel_instance_init,
+    .class_init = xbt_accel_class_init,
+};
+module_obj(TYPE_XBT_ACCEL);
+
+static void xbt_accel_register(void)
+{
+    type_register_static(&xbt_accel_type);
+    xbt_cpu_register();
+}
+type_init(xbt_accel_register);

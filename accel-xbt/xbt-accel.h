@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * xbt-accel.h - what the files of accel-xbt/ know of each other.
+ *
+ * Owner:   accel-xbt/.
+ * Locks:   "BQL" means the caller holds the big QEMU lock.  "vCPU" means the
+ *          function runs on that vCPU's thread, outside generated code.
+ * State:   the guest's CPU state is either in struct guest_cpu (the rule) or
+ *          in CPUX86State (cs->vcpu_dirty); the protocol is that of QEMU's
+ *          hypervisor accelerators, see xbt-state.c.
+ */
+#ifndef XBT_ACCEL_H
+#define XBT_ACCEL_H
+
+#include "accel-xbt/xbt-compat.h"
+#include "accel-xbt/xbt-engine.h"
+
+#define TYPE_XBT_ACCEL ACCEL_CLASS_NAME("xbt")
+#define XBT_MAX_CPUS 1
+#define XBT_TB_SIZE_MIN 1
+#define XBT_TB_SIZE_MAX 2047
+#define XBT_TB_SIZE_DEFAULT 128
+
+enum xbt_tlb_prop { XBT_TLB_AUTO, XBT_TLB_FLAT, XBT_TLB_TAGGED };
+/* Host features that tests mask. */
+#define XBT_NO_BMI2 1u
+#define XBT_NO_AVX  2u
+
+/* The accelerator object: the properties of `-accel xbt,...`. */
+struct XbtAccelState {
+    AccelState parent_obj;
+    uint32_t tb_size, flush_every;
+    uint32_t host_mask;      /* XBT_NO_* */
+    uint32_t dump;           /* DUMP_* */
+    uint64_t dump_lo, dump_hi;
+    enum xbt_tlb_prop tlb;
+    bool one_insn, chain, opt, jump_cache, wx, profile;
+};
+typedef struct XbtAccelState XbtAccelState;
+DECLARE_INSTANCE_CHECKER(XbtAccelState, XBT_ACCEL, TYPE_XBT_ACCEL)
+
+/* One vCPU as accel-xbt sees it; guest_cpu.opaque points here. */
+struct xbt_cpu {
+    CPUState *cs;
+    X86CPU *x86;
+    struct guest_cpu *c;
+    uint64_t tsc_host_offset; /* QEMU's ticks minus the host's TSC while the VM runs */
+    bool flush_queued;        /* a TLB flush is in the work list (BQL) */
+    bool close_queued;        /* so is the closing of logged pages (BQL) */
+    bool ignne;               /* IGNNE# asserted by a write to port F0h */
+};
+
+extern bool xbt_allowed;
+extern struct xbt_vm xbt_vm;
+extern struct xbt_cpu xbt_cpus[XBT_MAX_CPUS];
+extern const struct xbt_host_ops xbt_host_ops;
+extern const struct tb_hash_ops xbt_hash_qht;
+extern unsigned xbt_dump_property;
+
+static inline struct xbt_cpu *xbt_cpu_of(struct guest_cpu *c)
+{
+    return c->opaque;
+}
+
+/* NULL while the vCPU does not exist yet. */
+static inline struct xbt_cpu *xbt_cpu_of_cs(CPUState *cs)
+{
+    unsigned i = cs->cpu_index;
+
+    return i < XBT_MAX_CPUS && xbt_cpus[i].c ? &xbt_cpus[i] : NULL;
+}
+
+/* ---- xbt-abi.c ---- */
+bool xbt_abi_check(Error **errp);
+
+/* ---- xbt-vcpu.c ---- */
+void xbt_vcpu_create_thread(CPUState *cs);
+void xbt_vcpu_kick(CPUState *cs);
+/* BQL, vCPU: take the events that are QEMU's business; true if the CPU state was replaced (INIT). */
+bool xbt_vcpu_events(struct xbt_cpu *x);
+
+/* ---- xbt-state.c: BQL, vCPU ---- */
+void xbt_state_get(struct xbt_cpu *x);
+void xbt_state_put(struct xbt_cpu *x);
+/* What QEMU must know of a halted CPU (may an interrupt wake it?). */
+void xbt_state_get_wake(struct xbt_cpu *x);
+void xbt_state_model(struct xbt_cpu *x);
+void xbt_sync_state(CPUState *cs);
+void xbt_sync_post_reset(CPUState *cs);
+void xbt_sync_post_init(CPUState *cs);
+void xbt_sync_pre_loadvm(CPUState *cs);
+/* Follow a change of A20 (env->a20_mask is QEMU's). vCPU. */
+void xbt_state_a20(struct xbt_cpu *x);
+
+/* ---- xbt-fpu.c ---- */
+void xbt_fpu_get(CPUX86State *env, const uint8_t *image);
+void xbt_fpu_put(const CPUX86State *env, uint8_t *image);
+
+/* ---- xbt-memory.c, xbt-dirty.c ---- */
+void xbt_memory_init(void);
+/* BQL: the RAM region that has this ram_addr now; NULL if none. */
+MemoryRegion *xbt_memory_region(uint64_t ram_addr, uint64_t *offset);
+/* Physical map entry of a section again (its logging changed). BQL. */
+void xbt_memory_remap(MemoryRegion *mr);
+/* The mapped parts of a region. BQL. */
+void xbt_memory_each(MemoryRegion *mr, void (*fn)(uint64_t ram_addr, uint64_t size, void *opaque), void *opaque);
+/* BQL: have every vCPU drop its translations; then each calls xbt_dirty_flushed(). */
+void xbt_memory_flush(void);
+void xbt_dirty_init(void);
+/* Is dirty logging wanted on this region? */
+bool xbt_dirty_logged(MemoryRegion *mr);
+void xbt_dirty_forget(MemoryRegion *mr);
+void xbt_dirty_flushed(void);
+void xbt_dirty_log_start(MemoryListener *l, MemoryRegionSection *s, int old, int new);
+void xbt_dirty_log_stop(MemoryListener *l, MemoryRegionSection *s, int old, int new);
+void xbt_dirty_log_sync(MemoryListener *l, MemoryRegionSection *s);
+void xbt_dirty_mark(struct guest_cpu *c, uint64_t ram_addr, unsigned size);
+void xbt_dma_watch(struct guest_cpu *c, uint64_t ram_addr, bool on);
+bool xbt_dma_hit(struct guest_cpu *c, uint64_t ram_addr);
+const uint64_t *xbt_dma_word(struct guest_cpu *c, uint64_t ram_addr);
+
+/* ---- xbt-cpu.c: what xbt offers, by feature word ---- */
+void xbt_features_init(uint32_t host_mask);
+uint64_t xbt_features_offered(FeatureWord w);
+void xbt_cpu_register(void);
+
+/* ---- xbt-clock.c ---- */
+void xbt_clock_init(void);
+void xbt_clock_vcpu(struct xbt_cpu *x);
+
+/* ---- xbt-log.c ---- */
+void xbt_log_text(const char *text);
+void xbt_log_interrupt(struct guest_cpu *c, int vector, uint32_t error, bool has_error, bool soft);
+/* Dump flags asked for by property and by -d. */
+unsigned xbt_log_dump_flags(void);
+
+/* ---- xbt-qmp.c, xbt-hmp.c ---- */
+void xbt_qmp_init(void);
+void xbt_hmp_init(void);
+
+#endif

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * xbt-host.c - the engine's callbacks (translator/host.h) over QEMU.
+ *
+ * All run on the vCPU thread with the guest's FP state parked and without the
+ * BQL.  Memory and port accesses go through QEMU's dispatch, which takes the BQL
+ * for the devices that need it.  A device callback may raise interrupts, move
+ * BARs, switch A20 or stop the VM; device_done() picks up what concerns the CPU.
+ */
+#include "qemu/osdep.h"
+#include "accel-xbt/xbt-accel.h"
+
+#define MSR_BIOS_SIGN_ID 0x8b
+#define MSR_SMI_COUNT_NR 0x34
+#define MSR_CORE_THREADS 0x35
+#define FERR_PORT 0xf0
+#define FERR_IRQ 13
+
+/* ---- devices ---- */
+
+static void device_done(struct guest_cpu *c)
+{
+    struct xbt_cpu *x = xbt_cpu_of(c);
+
+    if (unlikely(qatomic_read(&x->cs->exit_request))) {
+        cpu_kick(c, XREQ_POLL);
+    }
+    if (unlikely(x->cs->vcpu_dirty)) {
+        /* A device synchronised the CPU from inside an access.  Its registers were not all in memory then:
+         * what it read may be stale and what it wrote is dropped (ports: see pio_done()). */
+        x->cs->vcpu_dirty = false;
+    }
+    if (unlikely(x->x86->env.a20_mask != (int32_t)c->a20_mask)) {
+        xbt_state_a20(x);
+    }
+}
+
+static MemTxAttrs mem_attrs(void)
+{
+    return (MemTxAttrs) { .requester_id = 0 };
+}
+
+/* Nothing answers: QEMU reads zeros there under every accelerator, so that is no error for the guest. */
+static bool mmio_read(struct guest_cpu *c, uint64_t gpa, unsigned size, uint64_t *val)
+{
+    *val = 0;
+    address_space_read(xbt_cpu_of(c)->cs->as, gpa, mem_attrs(), val, size);
+    device_done(c);
+    return true;
+}
+
+static bool mmio_write(struct guest_cpu *c, uint64_t gpa, unsigned size, uint64_t val)
+{
+    address_space_write(xbt_cpu_of(c)->cs->as, gpa, mem_attrs(), &val, size);
+    device_done(c);
+    return true;
+}
+
+/* Some ports work on the CPU's registers (the VMware backdoor): for IN and OUT they are all in memory. */
+static void pio_done(struct guest_cpu *c)
+{
+    struct xbt_cpu *x = xbt_cpu_of(c);
+
+    if (unlikely(x->cs->vcpu_dirty)) {
+        for (unsigned i = 0; i < 16; i++) {
+            GPR(c, i) = x->x86->env.regs[i];
+        }
+    }
+    device_done(c);
+}
+
+static uint32_t pio_read(struct guest_cpu *c, uint16_t port, unsigned size)
+{
+    uint32_t val = ~0u;
+
+    address_space_read(&address_space_io, port, MEMTXATTRS_UNSPECIFIED, &val, size);
+    pio_done(c);
+    return size == 4 ? val : val & ((1u << size * 8) - 1);
+}
+
+static void set_irq13(int level)
+{
+    X86MachineState *ms = X86_MACHINE(current_machine);
+
+    if (ms->gsi) {
+        qemu_set_irq(ms->gsi[FERR_IRQ], level);
+    }
+}
+
+/* x87 errors the MS-DOS way (SDM vol. 1, D.2.1): FERR# raises IRQ 13 unless IGNNE# is asserted; a write to
+ * port F0h clears the request and asserts IGNNE# until the error is gone. */
+static void set_ferr(struct guest_cpu *c, bool level)
+{
+    struct xbt_cpu *x = xbt_cpu_of(c);
+    bool taken = xbt_bql_auto_lock();
+
+    if (level && !x->ignne) {
+        set_irq13(1);
+    } else if (!level) {
+        x->ignne = false;
+        set_irq13(0);
+    }
+    xbt_bql_auto_unlock(taken);
+}
+
+static void pio_write(struct guest_cpu *c, uint16_t port, unsigned size, uint32_t val)
+{
+    address_space_write(&address_space_io, port, MEMTXATTRS_UNSPECIFIED, &val, size);
+    if (unlikely(port == FERR_PORT)) {
+        bool taken = xbt_bql_auto_lock();
+
+        xbt_cpu_of(c)->ignne = true;
+        set_irq13(0);
+        xbt_bql_auto_unlock(taken);
+    }
+    pio_done(c);
+}
+
+/* ---- events ---- */
+
+static unsigned poll_slow(struct xbt_cpu *x)
+{
+    CPUState *cs = x->cs;
+    unsigned r = 0;
+
+    xbt_bql_lock();
+    if (xbt_vcpu_events(x)) {
+        xbt_state_put(x);
+        cs->vcpu_dirty = false;
+        r |= POLL_INIT;
+    }
+    if (cs->interrupt_request & CPU_INTERRUPT_HALT) {
+        cs->interrupt_request &= ~CPU_INTERRUPT_HALT;
+        cs->halted = 1;
+    }
+    if (cs->halted) {
+        r |= POLL_STOP;
+    }
+    xbt_bql_unlock();
+    return r;
+}
+
+static unsigned host_poll(struct guest_cpu *c)
+{
+    struct xbt_cpu *x = xbt_cpu_of(c);
+    CPUState *cs = x->cs;
+    uint32_t req;
+    unsigned r = 0;
+
+    qatomic_set(&cs->exit_request, 0);
+    smp_mb(); /* before looking at what the kicker set */
+    req = qatomic_read(&cs->interrupt_request);
+    if (unlikely(req & ~(CPU_INTERRUPT_HARD | CPU_INTERRUPT_NMI)) || x->x86->env.a20_mask != (int32_t)c->a20_mask) {
+        r = poll_slow(x);
+        req = qatomic_read(&cs->interrupt_request);
+    }
+    if (req & CPU_INTERRUPT_HARD) {
+        r |= POLL_INTR;
+    }
+    if (req & CPU_INTERRUPT_NMI) {
+        r |= POLL_NMI;
+    }
+    if (qatomic_read(&cs->stop) || cs->unplug || !cpu_work_list_empty(cs)) {
+        r |= POLL_STOP;
+    }
+    return r;
+}
+
+static int ack_interrupt(struct guest_cpu *c)
+{
+    struct xbt_cpu *x = xbt_cpu_of(c);
+    int vector = -1;
+
+    xbt_bql_lock();
+    if (x->cs->interrupt_request & CPU_INTERRUPT_HARD) {
+        x->cs->interrupt_request &= ~CPU_INTERRUPT_HARD;
+        vector = cpu_get_pic_interrupt(&x->x86->env);
+    }
+    xbt_bql_unlock();
+    return vector;
+}
+
+static void ack_nmi(struct guest_cpu *c)
+{
+    xbt_bql_lock();
+    xbt_cpu_of(c)->cs->interrupt_request &= ~CPU_INTERRUPT_NMI;
+    xbt_bql_unlock();
+}
+
+/* ---- APIC registers that are CPU registers too ---- */
+
+static void set_cr8(struct guest_cpu *c, uint8_t tpr)
+{
+    xbt_bql_lock();
+    cpu_set_apic_tpr(xbt_cpu_of(c)->x86->apic_state, tpr);
+    xbt_bql_unlock();
+}
+
+static uint8_t get_cr8(struct guest_cpu *c)
+{
+    return cpu_get_apic_tpr(xbt_cpu_of(c)->x86->apic_state);
+}
+
+static uint64_t get_apic_base(struct guest_cpu *c)
+{
+    return cpu_get_apic_base(xbt_cpu_of(c)->x86->apic_state);
+}
+
+static void set_apic_base(struct guest_cpu *c, uint64_t val)
+{
+    xbt_bql_lock();
+    cpu_set_apic_base(xbt_cpu_of(c)->x86->apic_state, val);
+    xbt_bql_unlock();
+}
+
+/* ---- CPUID and the MSRs that are the machine's ---- */
+
+static void host_cpuid_leaf(struct guest_cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+    static const char signature[13] = "XBTXBTXBTXBT";
+    struct xbt_cpu *x = xbt_cpu_of(c);
+    CPUX86State *env = &x->x86->env;
+
+    /* What the answer depends on: OSXSAVE, OSPKE, the size of the enabled XSAVE area. */
+    env->cr[4] = c->cr[4];
+    env->xcr0 = c->xcr0;
+    cpu_x86_cpuid(env, leaf, subleaf, &out[0], &out[1], &out[2], &out[3]);
+    if (leaf == 0x40000000 && x->x86->expose_tcg && (env->features[FEAT_1_ECX] & CPUID_EXT_HYPERVISOR)) {
+        out[0] = 0x40000001;
+        memcpy(&out[1], signature, 12);
+    }
+}
+
+/* Model-specific registers that systems touch without asking CPUID: they read as zero and ignore writes. */
+static bool inert_msr(uint32_t msr)
+{
+    static const struct { uint32_t first, last; } list[] = {
+        { 0x17, 0x17 },             /* platform id */
+        { 0x2a, 0x2a },             /* power-on configuration */
+        { 0x79, 0x79 },             /* microcode update */
+        { 0xc1, 0xc2 },             /* P6 performance counters */
+        { 0xcd, 0xce },             /* bus frequency, platform info */
+        { 0x11e, 0x11e },           /* L2 control */
+        { 0x186, 0x187 },           /* P6 event selects */
+        { 0x199, 0x19d },           /* performance control, thermal */
+        { 0x1d9, 0x1d9 }, { 0x1db, 0x1de }, /* debug control, last branch */
+        { 0xc0010000, 0xc0010007 }, /* AMD event selects and counters */
+        { 0xc0010010, 0xc0010010 }, /* SYSCFG */
+        { 0xc0010015, 0xc0010015 }, /* HWCR */
+        { 0xc001001f, 0xc001001f }, /* NB_CFG */
+        { 0xc0010055, 0xc0010055 }, /* interrupt pending message */
+        { 0xc0010061, 0xc0010063 }, /* P-state limit, control, status */
+        { 0xc0010111, 0xc0010115 }, /* SMM base and mask, VM_CR, IGNNE */
+        { 0xc0010140, 0xc0010141 }, /* OSVW */
+        { 0xc001100d, 0xc001100d }, { 0xc0011020, 0xc0011023 }, { 0xc0011029, 0xc0011029 }, /* unit configuration */
+        { 0xc0011039, 0xc0011039 },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
+        if (msr >= list[i].first && msr <= list[i].last) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool host_rdmsr(struct guest_cpu *c, uint32_t msr, uint64_t *val)
+{
+    X86CPU *cpu = xbt_cpu_of(c)->x86;
+    CPUX86State *env = &cpu->env;
+
+    switch (msr) {
+    case MSR_BIOS_SIGN_ID:
+        *val = cpu->ucode_rev;
+        return true;
+    case MSR_CORE_THREADS:
+        *val = (uint64_t)cpu->parent_obj.nr_cores << 16 |
+               (uint64_t)cpu->parent_obj.nr_cores * cpu->parent_obj.nr_threads;
+        return true;
+    case MSR_SMI_COUNT_NR:
+        *val = env->msr_smi_count;
+        return true;
+    case MSR_IA32_PERF_STATUS:
+        *val = 1000ull | 4ull << 40; /* as every PC of QEMU says: transition latency, bus ratio */
+        return true;
+    case MSR_MCG_CAP:
+        *val = env->mcg_cap;
+        return true;
+    case MSR_IA32_FEATURE_CONTROL:
+        *val = env->msr_ia32_feature_control;
+        return true;
+    case MSR_TSC_ADJUST:
+        *val = env->tsc_adjust;
+        return true;
+    }
+    *val = 0;
+    return inert_msr(msr);
+}
+
+static bool host_wrmsr(struct guest_cpu *c, uint32_t msr, uint64_t val)
+{
+    CPUX86State *env = &xbt_cpu_of(c)->x86->env;
+
+    switch (msr) {
+    case MSR_BIOS_SIGN_ID: /* software clears it before it asks CPUID to load it */
+        return true;
+    case MSR_IA32_FEATURE_CONTROL:
+        env->msr_ia32_feature_control = val;
+        return true;
+    case MSR_TSC_ADJUST:
+        c->tsc_offset_guest += val - env->tsc_adjust;
+        env->tsc_adjust = val;
+        return true;
+    }
+    return inert_msr(msr);
+}
+
+const struct xbt_host_ops xbt_host_ops = {
+    .mmio_read = mmio_read,
+    .mmio_write = mmio_write,
+    .pio_read = pio_read,
+    .pio_write = pio_write,
+    .poll = host_poll,
+    .ack_interrupt = ack_interrupt,
+    .ack_nmi = ack_nmi,
+    .set_cr8 = set_cr8,
+    .get_cr8 = get_cr8,
+    .get_apic_base = get_apic_base,
+    .set_apic_base = set_apic_base,
+    .rdmsr = host_rdmsr,
+    .wrmsr = host_wrmsr,
+    .cpuid = host_cpuid_leaf,
+    .set_ferr = set_ferr,
+    .code_page_watch = xbt_dma_watch,
+    .code_page_dma = xbt_dma_hit,
+    .code_dma_word = xbt_dma_word,
+    .mark_dirty = xbt_dirty_mark,
+    .log = xbt_log_text,
+    .log_int = xbt_log_interrupt,
+};

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * xbt-qmp.c - the answer to query-xbt.
+ *
+ * Only reads counters, so it stops no vCPU and takes no lock but the block
+ * store's (for its totals).  The schema is qapi/xbt.json; the names of the counters
+ * are those of tb-store/stats.inc.  query-xbt-blocks is in xbt-blocks.c.
+ */
+#include "qemu/osdep.h"
+#include "accel-xbt/xbt-accel.h"
+#include "qapi/qmp/qdict.h"
+#include "monitor/monitor-internal.h"
+#include "xbt-qapi-commands.h"
+
+#ifndef XBT_VERSION
+#define XBT_VERSION "0.1.0"
+#endif
+
+static const char *const counter_name[ST_COUNT] = {
+#define STAT(id, name, text) [ST_##id] = name,
+#include "tb-store/stats.inc"
+#undef STAT
+};
+
+static XbtVectorList *vectors(const uint64_t *count, unsigned n)
+{
+    XbtVectorList *list = NULL;
+
+    for (unsigned i = n; i-- > 0;) {
+        if (count[i]) {
+            XbtVector *v = g_new0(XbtVector, 1);
+
+            v->vector = i;
+            v->count = count[i];
+            QAPI_LIST_PREPEND(list, v);
+        }
+    }
+    return list;
+}
+
+struct sums {
+    uint64_t stat[ST_COUNT], exc[32], irq[256];
+};
+
+static XbtCpuInfo *cpu_info(const struct sums *s, int index)
+{
+    XbtCpuInfo *info = g_new0(XbtCpuInfo, 1);
+    QDict *counters = qdict_new();
+
+    for (unsigned i = 0; i < ST_COUNT; i++) {
+        qdict_put_int(counters, counter_name[i], s->stat[i]);
+    }
+    info->has_cpu_index = index >= 0;
+    info->cpu_index = index;
+    info->counters = QOBJECT(counters);
+    info->exceptions = vectors(s->exc, ARRAY_SIZE(s->exc));
+    info->interrupts = vectors(s->irq, ARRAY_SIZE(s->irq));
+    return info;
+}
+
+static void read_counters(const struct guest_cpu *c, struct sums *s)
+{
+    for (unsigned i = 0; i < ST_COUNT; i++) {
+        s->stat[i] = qatomic_read(&c->stat[i]);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(s->exc); i++) {
+        s->exc[i] = qatomic_read(&c->exc_count[i]);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(s->irq); i++) {
+        s->irq[i] = qatomic_read(&c->int_count[i]);
+    }
+}
+
+static void add_counters(struct sums *total, const struct sums *s)
+{
+    const uint64_t *from = (const uint64_t *)s;
+    uint64_t *to = (uint64_t *)total;
+
+    for (size_t i = 0; i < sizeof(*s) / sizeof(uint64_t); i++) {
+        to[i] += from[i];
+    }
+}
+
+static void fill_cpus(XbtInfo *info)
+{
+    g_autofree struct sums *total = g_new0(struct sums, 1), *one = g_new0(struct sums, 1);
+    XbtCpuInfoList **tail = &info->cpus;
+
+    for (unsigned i = 0; i < XBT_MAX_CPUS; i++) {
+        if (xbt_cpus[i].c) {
+            read_counters(xbt_cpus[i].c, one);
+            add_counters(total, one);
+            QAPI_LIST_APPEND(tail, cpu_info(one, i));
+        }
+    }
+    info->total = cpu_info(total, -1);
+}
+
+static XbtStore *store_info(void)
+{
+    XbtStore *st = g_new0(XbtStore, 1);
+    struct tb_store_info i = { 0 };
+
+    if (xbt_vm.store) {
+        tb_store_info(xbt_vm.store, &i);
+    }
+    *st = (XbtStore) {
+        .size = i.size, .used = i.used, .high_water = i.high_water,
+        .regions = i.regions, .regions_used = i.regions_used,
+        .blocks_live = i.tbs_live, .blocks_made = i.tbs_made, .flushes = i.flushes,
+        .code_bytes = i.code_bytes, .guest_insns = i.guest_insns,
+        .invalidated = g_new0(XbtInvalidated, 1),
+    };
+    *st->invalidated = (XbtInvalidated) {
+        .smc_self = i.invalidated[TBD_SMC_SELF], .smc_other = i.invalidated[TBD_SMC_OTHER],
+        .dma = i.invalidated[TBD_DMA], .memmap = i.invalidated[TBD_MEMMAP],
+        .flush = i.invalidated[TBD_FLUSH], .debug = i.invalidated[TBD_DEBUG],
+    };
+    return st;
+}
+
+XbtInfo *qmp_query_xbt(Error **errp)
+{
+    XbtInfo *info = g_new0(XbtInfo, 1);
+    strList **tail = &info->host_features;
+
+    info->version = g_strdup(XBT_VERSION);
+    info->qemu = g_strdup(XBT_QEMU_VERSION " (" XBT_QEMU_PKGVERSION ")");
+    if (xbt_vm.opt.host_bmi2) {
+        QAPI_LIST_APPEND(tail, g_strdup("bmi2"));
+    }
+    if (xbt_vm.opt.host_avx) {
+        QAPI_LIST_APPEND(tail, g_strdup("avx"));
+    }
+    info->has_tlb = xbt_cpus[0].c != NULL;
+    if (info->has_tlb) {
+        info->tlb = g_strdup(tlb_format(xbt_cpus[0].c) == TLB_FLAT ? "flat" : "tagged");
+    }
+    info->store = store_info();
+    fill_cpus(info);
+    return info;
+}
+
+void xbt_qmp_init(void)
+{
+    XBT_QMP_REGISTER("query-xbt", qmp_marshal_query_xbt);
+    XBT_QMP_REGISTER("query-xbt-blocks", qmp_marshal_query_xbt_blocks);
+}

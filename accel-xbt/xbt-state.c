@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * xbt-state.c - struct guest_cpu <-> CPUX86State.
+ *
+ * Protocol (as QEMU's hypervisor accelerators have it): cs->vcpu_dirty says who
+ * has the truth.  0: struct guest_cpu; QEMU asks with synchronize_state and gets a
+ * copy.  1: CPUX86State; it is brought back before the vCPU runs, or by
+ * post_reset/post_init.  All copies are made on the vCPU's thread with the BQL.
+ *
+ * Fields that are the same on both sides are in one table; what is represented
+ * differently (flags, segments, FPU, TSC) has its own lines below.
+ * CPUX86State keeps a20_mask for itself: devices change it there.
+ */
+#include "qemu/osdep.h"
+#include "accel-xbt/xbt-accel.h"
+
+struct field {
+    uint16_t c_offset, c_size;
+    uint32_t env_offset, env_size;
+};
+
+#define FIELD(cf, ef) { offsetof(struct guest_cpu, cf), sizeof(((struct guest_cpu *)0)->cf), \
+                        offsetof(CPUX86State, ef), sizeof(((CPUX86State *)0)->ef) }
+static const struct field fields[] = {
+    FIELD(rip, eip),
+    FIELD(gdt.base, gdt.base), FIELD(gdt.limit, gdt.limit),
+    FIELD(idt.base, idt.base), FIELD(idt.limit, idt.limit),
+    FIELD(cr[0], cr[0]), FIELD(cr[2], cr[2]), FIELD(cr[3], cr[3]), FIELD(cr[4], cr[4]),
+    FIELD(efer, efer), FIELD(xcr0, xcr0), FIELD(dr, dr),
+    FIELD(pkru, pkru), FIELD(pkrs, pkrs),
+    FIELD(sysenter_cs, sysenter_cs), FIELD(sysenter_esp, sysenter_esp), FIELD(sysenter_eip, sysenter_eip),
+    FIELD(star, star), FIELD(lstar, lstar), FIELD(cstar, cstar), FIELD(fmask, fmask),
+    FIELD(kernelgsbase, kernelgsbase),
+    FIELD(tsc_aux, tsc_aux), FIELD(tsc_deadline, tsc_deadline), FIELD(pat, pat),
+    FIELD(misc_enable, msr_ia32_misc_enable),
+    FIELD(mtrr_def_type, mtrr_deftype), FIELD(mtrr_fixed, mtrr_fixed), FIELD(mtrr_var, mtrr_var),
+    FIELD(mcg_status, mcg_status), FIELD(mcg_ctl, mcg_ctl), FIELD(mce_banks, mce_banks),
+};
+#undef FIELD
+
+/* Little endian: a smaller field is the low part of a larger one. */
+static void copy_field(void *dst, size_t dst_size, const void *src, size_t src_size)
+{
+    size_t n = MIN(dst_size, src_size);
+
+    memcpy(dst, src, n);
+    memset((char *)dst + n, 0, dst_size - n);
+}
+
+/* ---- segments ---- */
+
+#define ATTR_MASK 0x00f0ff00u /* the descriptor's attribute bits, without limit and base */
+
+static SegmentCache *env_seg(CPUX86State *env, unsigned i)
+{
+    return i == S_LDT ? &env->ldt : i == S_TR ? &env->tr : &env->segs[i];
+}
+
+static void segments_get(const struct guest_cpu *c, CPUX86State *env)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        SegmentCache *s = env_seg(env, i);
+
+        s->selector = c->seg[i].sel;
+        s->base = c->seg[i].base;
+        s->limit = c->seg[i].limit;
+        s->flags = c->seg[i].attr;
+    }
+    /* QEMU takes the privilege level from SS.DPL, also for a null SS. */
+    env->segs[R_SS].flags = (env->segs[R_SS].flags & ~(uint32_t)DESC_DPL_MASK) | (uint32_t)c->cpl << DESC_DPL_SHIFT;
+}
+
+static void segments_put(struct guest_cpu *c, CPUX86State *env)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        const SegmentCache *s = env_seg(env, i);
+
+        c->seg[i].sel = s->selector;
+        c->seg[i].base = s->base;
+        c->seg[i].limit = s->limit;
+        c->seg[i].attr = s->flags & ATTR_MASK;
+    }
+    if (!(env->cr[0] & CR0_PE_MASK)) {
+        c->cpl = 0;
+    } else if (env->eflags & VM_MASK) {
+        c->cpl = 3;
+    } else {
+        c->cpl = (env->segs[R_SS].flags >> DESC_DPL_SHIFT) & 3;
+    }
+    for (unsigned i = 0; i < S_COUNT; i++) {
+        cpu_seg_update(c, i);
+    }
+}
+
+/* ---- flags and what QEMU keeps in its hflags ---- */
+
+static void flags_get(const struct guest_cpu *c, CPUX86State *env)
+{
+    env->eflags = cpu_get_eflags(c);
+    env->hflags &= ~HF_INHIBIT_IRQ_MASK;
+    if (c->shadow) {
+        env->hflags |= HF_INHIBIT_IRQ_MASK;
+    }
+    env->hflags2 &= ~HF2_NMI_MASK;
+    if (c->nmi_masked) {
+        env->hflags2 |= HF2_NMI_MASK;
+    }
+}
+
+static void flags_put(struct guest_cpu *c, const CPUX86State *env)
+{
+    c->fl = eflags_to_fl(env->eflags);
+    c->eflags = env->eflags & ~(uint64_t)(FL_STATUS | 2u);
+    c->shadow = !!(env->hflags & HF_INHIBIT_IRQ_MASK);
+    c->nmi_masked = !!(env->hflags2 & HF2_NMI_MASK);
+}
+
+/* ---- whole state ---- */
+
+void xbt_state_get(struct xbt_cpu *x)
+{
+    struct guest_cpu *c = x->c;
+    CPUX86State *env = &x->x86->env;
+
+    fpu_park(c);
+    for (unsigned i = 0; i < 16; i++) {
+        env->regs[i] = GPR(c, i);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        copy_field((char *)env + fields[i].env_offset, fields[i].env_size,
+                   (const char *)c + fields[i].c_offset, fields[i].c_size);
+    }
+    segments_get(c, env);
+    flags_get(c, env);
+    xbt_fpu_get(env, c->fpu);
+    env->tsc_offset = c->tsc_offset_guest - x->tsc_host_offset;
+    x86_update_hflags(env);
+}
+
+void xbt_state_get_wake(struct xbt_cpu *x)
+{
+    flags_get(x->c, &x->x86->env);
+}
+
+void xbt_state_put(struct xbt_cpu *x)
+{
+    struct guest_cpu *c = x->c;
+    CPUX86State *env = &x->x86->env;
+
+    fpu_park(c);
+    for (unsigned i = 0; i < 16; i++) {
+        GPR(c, i) = env->regs[i];
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        copy_field((char *)c + fields[i].c_offset, fields[i].c_size,
+                   (const char *)env + fields[i].env_offset, fields[i].env_size);
+    }
+    flags_put(c, env);
+    segments_put(c, env);
+    xbt_fpu_put(env, c->fpu);
+    c->tsc_offset_guest = env->tsc_offset + x->tsc_host_offset;
+    c->a20_mask = (int64_t)env->a20_mask;
+    c->cr8 = cpu_get_apic_tpr(x->x86->apic_state);
+
+    /* Nothing is in flight between two instructions. */
+    c->exc_vector = -1;
+    c->exc_delivering = 0;
+    c->exc_is_int = 0;
+    c->exc_dr6 = 0;
+    c->unwind_pc = 0;
+    c->commit.active = 0;
+    c->intr_pending = 0;
+    c->halted = x->cs->halted;
+    c->shutdown = 0;
+
+    tlb_cr3_written(c, true);
+    tlb_flush_all(c, TLBF_RESET);
+    cpu_update_hflags(c);
+    cpu_kick(c, XREQ_POLL);
+}
+
+void xbt_state_a20(struct xbt_cpu *x)
+{
+    uint64_t mask = (int64_t)x->x86->env.a20_mask;
+
+    if (x->c->a20_mask != mask) {
+        x->c->a20_mask = mask;
+        tlb_flush_all(x->c, TLBF_A20);
+    }
+}
+
+void xbt_state_model(struct xbt_cpu *x)
+{
+    const CPUX86State *env = &x->x86->env;
+    struct guest_cpu *c = x->c;
+
+    c->model.vendor_amd = IS_AMD_CPU(env);
+    c->model.phys_bits = x->x86->phys_bits;
+    c->model.f1_ecx = env->features[FEAT_1_ECX];
+    c->model.f1_edx = env->features[FEAT_1_EDX];
+    c->model.f7_ebx = env->features[FEAT_7_0_EBX];
+    c->model.f7_ecx = env->features[FEAT_7_0_ECX];
+    c->model.f7_edx = env->features[FEAT_7_0_EDX];
+    c->model.f81_ecx = env->features[FEAT_8000_0001_ECX];
+    c->model.f81_edx = env->features[FEAT_8000_0001_EDX];
+    c->model.fd1_eax = env->features[FEAT_XSAVE];
+    c->model.xcr0_supported = env->features[FEAT_XSAVE_XCR0_LO] | env->features[FEAT_XSAVE_XCR0_HI] << 32;
+}
+
+/* ---- QEMU's protocol ---- */
+
+static void do_get(CPUState *cs, run_on_cpu_data data)
+{
+    struct xbt_cpu *x = xbt_cpu_of_cs(cs);
+
+    if (!cs->vcpu_dirty) {
+        xbt_state_get(x);
+        cs->vcpu_dirty = true;
+    }
+}
+
+/* The guest's memory may be new as well (reset, loadvm): nobody told us about those writes. */
+static void do_put_all(CPUState *cs, run_on_cpu_data data)
+{
+    struct xbt_cpu *x = xbt_cpu_of_cs(cs);
+
+    tb_flush(x->c);
+    memset(x->c->msr_other, 0, sizeof(x->c->msr_other));
+    x->ignne = false;
+    xbt_state_put(x);
+    cs->vcpu_dirty = false;
+}
+
+static void do_mark_dirty(CPUState *cs, run_on_cpu_data data)
+{
+    cs->vcpu_dirty = true;
+}
+
+void xbt_sync_state(CPUState *cs)
+{
+    if (!cs->vcpu_dirty) {
+        run_on_cpu(cs, do_get, RUN_ON_CPU_NULL);
+    }
+}
+
+void xbt_sync_post_reset(CPUState *cs)
+{
+    run_on_cpu(cs, do_put_all, RUN_ON_CPU_NULL);
+}
+
+void xbt_sync_post_init(CPUState *cs)
+{
+    run_on_cpu(cs, do_put_all, RUN_ON_CPU_NULL);
+}
+
+void xbt_sync_pre_loadvm(CPUState *cs)
+{
+    run_on_cpu(cs, do_mark_dirty, RUN_ON_CPU_NULL);
+}
