@@ -332,8 +332,27 @@ static bool lift_branch(struct ir_block *b, const struct dec_insn *in)
     }
 }
 
+/* TZCNT and LZCNT are BSF and BSR with an ignored prefix on processors without them. */
+static void without_bit_count(const struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
+{
+    const struct insn_row *row = in->row;
+
+    if (row->map != 1 || row->pfx != PX_F3 || (row->opcode != 0xbc && row->opcode != 0xbd) ||
+        has_feature(c, row->feat)) {
+        return;
+    }
+    for (unsigned i = 0; i < insn_row_count; i++) {
+        const struct insn_row *r = &insn_rows[i];
+        if (r->map == 1 && r->opcode == row->opcode && r->pfx != PX_F3 && !(r->attr & IA_VEX)) {
+            b->insns[in - b->insns].row = r;
+            return;
+        }
+    }
+}
+
 bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
 {
+    without_bit_count(c, b, in);
     put(b, IR_INSN, in);
     int fault = mode_fault(c, b, in);
     if (fault >= 0) {
