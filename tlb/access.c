@@ -61,11 +61,11 @@ static inline uint64_t load(struct guest_cpu *c, uint64_t lin, unsigned size, en
     case 1:
         return *h;
     case 2:
-        return *(const uint16_t *)h;
+        return *(const any16 *)h;
     case 4:
-        return *(const uint32_t *)h;
+        return *(const any32 *)h;
     case 8:
-        return *(const uint64_t *)h;
+        return *(const any64 *)h;
     }
     xbt_copy(&v, h, size);
     return v;
@@ -84,13 +84,13 @@ static inline void store(struct guest_cpu *c, uint64_t lin, unsigned size, uint6
         *h = (uint8_t)v;
         break;
     case 2:
-        *(uint16_t *)h = (uint16_t)v;
+        *(any16 *)h = (uint16_t)v;
         break;
     case 4:
-        *(uint32_t *)h = (uint32_t)v;
+        *(any32 *)h = (uint32_t)v;
         break;
     case 8:
-        *(uint64_t *)h = v;
+        *(any64 *)h = v;
         break;
     default:
         xbt_copy(h, &v, size);
@@ -187,6 +187,7 @@ void guest_probe(struct guest_cpu *c, uint64_t lin, unsigned size, enum access a
             tlb_raise_noncanonical(c);
         }
         if (acc == ACC_EXEC || !tlb_hit(c, at, m, acc == ACC_WRITE)) {
+            tlb_touch(c, at, tlb_table(m, acc == ACC_WRITE));
             struct walk_result w = tlb_walk(c, at, acc, m, false);
             if (!w.ok) {
                 tlb_raise_pf(c, tlb_lin(c, at), w.error);

@@ -46,6 +46,7 @@ void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why)
     tlb_cc_clear(&v->kernel);
     filter_clear(&v->global);
     large_clear(&v->global_large);
+    tlb_pt_clear(v);
     v->gen++;
     tlb_space_select(c);
     tlb_set_mode(c);

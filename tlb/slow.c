@@ -162,7 +162,9 @@ static void part_store(struct guest_cpu *c, enum mmu_mode mode, struct tlb_part 
             cw_enter(c, mode, p, pg);
         }
     } else if (likely(!(c->dr[7] & 0xff)) || !tlb_watched(c, p->lin)) {
-        tlb_fill(c, p->lin, tlb_table(mode, false), pg->host, w, pg->ram_addr);
+        if (tlb_hit(c, p->lin, mode, false) != p->host) { /* a read will follow */
+            tlb_fill(c, p->lin, tlb_table(mode, false), pg->host, w, pg->ram_addr);
+        }
         tlb_fill(c, p->lin, tlb_table(mode, true), pg->host, w, pg->ram_addr);
     }
 }
@@ -227,6 +229,7 @@ unsigned tlb_resolve(struct guest_cpu *c, uint64_t lin, uint32_t size, enum acce
         part[1].len = size - room;
         /* Both pages must be writable before the first is even marked dirty. */
         if (!tlb_hit(c, lin, mode, acc == ACC_WRITE)) {
+            tlb_touch(c, lin, tlb_table(mode, acc == ACC_WRITE));
             struct walk_result w = tlb_walk(c, lin, acc, mode, false);
             if (!w.ok) {
                 tlb_raise_pf(c, lin, w.error);
@@ -254,16 +257,16 @@ static void host_store(uint8_t *to, const void *from, uint32_t len)
 {
     switch (len) { /* one access where the guest made one */
     case 1:
-        __atomic_store_n(to, *(const uint8_t *)from, __ATOMIC_RELAXED);
+        *(volatile uint8_t *)to = *(const uint8_t *)from;
         break;
     case 2:
-        __atomic_store_n((uint16_t *)to, *(const uint16_t *)from, __ATOMIC_RELAXED);
+        *(volatile any16 *)to = *(const any16 *)from;
         break;
     case 4:
-        __atomic_store_n((uint32_t *)to, *(const uint32_t *)from, __ATOMIC_RELAXED);
+        *(volatile any32 *)to = *(const any32 *)from;
         break;
     case 8:
-        __atomic_store_n((uint64_t *)to, *(const uint64_t *)from, __ATOMIC_RELAXED);
+        *(volatile any64 *)to = *(const any64 *)from;
         break;
     default:
         xbt_copy(to, from, len);

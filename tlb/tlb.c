@@ -119,6 +119,13 @@ static bool format_try(struct guest_cpu *c, enum tlb_format f)
     return tlb_space_map(c, &v->space[0]);
 }
 
+void tlb_pt_clear(struct tlb_vcpu *v)
+{
+    for (unsigned i = 0; i < PT_PAGES; i++) {
+        v->pt[i].gpa = 1;
+    }
+}
+
 int tlb_init(struct guest_cpu *c, int force, const char **why)
 {
     const char *refused = force == TLB_TAGGED ? "the tagged format was asked for" : flat_refused();
@@ -130,6 +137,7 @@ int tlb_init(struct guest_cpu *c, int force, const char **why)
     c->tlb = v;
     if (ok) {
         v->rev = rev;
+        tlb_pt_clear(v);
         for (unsigned i = 0; i < TLB_SPACES; i++) {
             v->space[i].id = (uint8_t)i;
         }
@@ -285,7 +293,7 @@ void tlb_set_mode(struct guest_cpu *c)
         c->jc = tlb_jc_none();
         return;
     }
-    uint32_t limit = cpu_code64(c) ? ~0u : c->seg[S_CS].limit;
+    uint32_t limit = c->hflags & HF_CSLIM ? c->seg[S_CS].limit : ~0u; /* as in the block's key */
     if (unlikely(cc->key_hflags != c->hflags || cc->key_cs_base != c->cs_base || cc->key_cs_limit != limit)) {
         tlb_cc_jc_clear(cc);
         cc->key_hflags = c->hflags;

@@ -32,6 +32,11 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* Guest data of any alignment; one host access each. */
+typedef uint16_t __attribute__((aligned(1), may_alias)) any16;
+typedef uint32_t __attribute__((aligned(1), may_alias)) any32;
+typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
+
 #define PAGE_SIZE 4096ull
 #define PAGE_MASK (~0xfffull)
 #define FLAT_PAGES (1ull << 36)
@@ -119,6 +124,13 @@ struct tlb_space {
 #define CW_ENTRIES 64u
 struct cw_entry { uint64_t key, ram_addr; uint8_t *host; uint64_t gen; };
 
+/* Where page tables are in host memory.  gpa: page address; 1 = empty. */
+#define PT_PAGES 256u
+struct pt_page {
+    uint64_t gpa;
+    uint8_t *host;
+};
+
 struct tlb_vcpu {
     enum tlb_format format;
     uint32_t log_cap;
@@ -133,6 +145,7 @@ struct tlb_vcpu {
     struct large_filter global_large;
     uint32_t *rev;          /* 1 << REV_BITS chain heads */
     struct cw_entry cw[CW_ENTRIES];
+    struct pt_page pt[PT_PAGES];
     struct tlb_space space[TLB_SPACES];
 };
 
@@ -218,6 +231,8 @@ static inline uint8_t *tlb_hit(const struct guest_cpu *c, uint64_t lin, enum mmu
 bool tlb_space_map(struct guest_cpu *c, struct tlb_space *s);
 void tlb_space_unmap(struct guest_cpu *c, struct tlb_space *s);
 void tlb_space_select(struct guest_cpu *c);   /* c->space for the current CR3, CR4.PCIDE */
+
+void tlb_pt_clear(struct tlb_vcpu *v);        /* forget where page tables are */
 
 /* ---- fill.c ---- */
 /* Note that a table page of the current space was looked at by an access that missed; may give memory back.

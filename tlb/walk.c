@@ -33,9 +33,8 @@
 
 /* An entry that was read, and where. */
 struct entry {
-    uint64_t val, gpa, ram_addr;
-    uint8_t *host; /* NULL: device memory, or ROM: cannot be updated */
-    uint32_t flags;
+    uint64_t val, gpa;
+    uint8_t *host; /* NULL: device memory */
 };
 
 /* The path of one walk. */
@@ -55,47 +54,68 @@ static inline uint64_t phys_limit_mask(const struct guest_cpu *c)
     return bits >= 52 ? PTE_ADDR | 0xfff : (1ull << bits) - 1;
 }
 
-static void entry_read(struct guest_cpu *c, struct entry *e, uint64_t gpa, unsigned size, bool quiet)
+/* The host page of a table, from a small cache that every full flush empties. */
+static inline uint8_t *table_page(struct guest_cpu *c, uint64_t gpa)
+{
+    struct pt_page *e = &c->tlb->pt[(gpa >> 12) & (PT_PAGES - 1)];
+
+    if (unlikely(e->gpa != (gpa & PAGE_MASK))) {
+        struct phys_page pg = physmap_lookup(c->vm->phys, gpa);
+        if (!pg.host) {
+            return NULL;
+        }
+        e->gpa = gpa & PAGE_MASK;
+        e->host = pg.host;
+    }
+    return e->host;
+}
+
+static uint64_t __attribute__((noinline)) entry_device(struct guest_cpu *c, uint64_t gpa, unsigned size)
+{
+    uint64_t v = ~0ull;
+
+    fpu_park(c);
+    if (!c->host->mmio_read(c, gpa, size, &v)) {
+        v = ~0ull;
+    }
+    return size == 8 ? v : (uint32_t)v;
+}
+
+static inline void entry_read(struct guest_cpu *c, struct entry *e, uint64_t gpa, unsigned size, bool quiet)
 {
     gpa &= c->a20_mask;
-    struct phys_page pg = physmap_lookup(c->vm->phys, gpa);
+    /* The debugger may ask from another thread: it leaves the cache alone, and devices. */
+    uint8_t *h = quiet ? physmap_lookup(c->vm->phys, gpa).host : table_page(c, gpa);
 
     e->gpa = gpa;
-    e->ram_addr = pg.ram_addr + (gpa & 0xfff);
-    e->flags = pg.flags;
-    e->host = NULL;
-    if (likely(pg.host != NULL)) {
-        uint8_t *h = pg.host + (gpa & 0xfff);
+    e->host = h;
+    if (likely(h != NULL)) {
+        h += gpa & 0xfff;
+        e->host = h;
         e->val = size == 8 ? __atomic_load_n((uint64_t *)h, __ATOMIC_RELAXED)
                            : __atomic_load_n((uint32_t *)h, __ATOMIC_RELAXED);
-        e->host = pg.flags & PHYS_RAM ? h : NULL;
-        return;
-    }
-    e->val = 0;
-    if (!quiet) { /* tables in device memory */
-        uint64_t v = ~0ull;
-        fpu_park(c);
-        if (!c->host->mmio_read(c, gpa, size, &v)) {
-            v = ~0ull;
-        }
-        e->val = size == 8 ? v : (uint32_t)v;
+    } else {
+        e->val = quiet ? 0 : entry_device(c, gpa, size);
     }
 }
 
 /* Set bits in an entry.  False: it changed since it was read. */
-static bool entry_set(struct guest_cpu *c, struct entry *e, uint64_t bits, unsigned size)
+static bool __attribute__((noinline))
+entry_set(struct guest_cpu *c, struct entry *e, uint64_t bits, unsigned size)
 {
+    struct phys_page pg = physmap_lookup(c->vm->phys, e->gpa);
+    uint64_t ram_addr = pg.ram_addr + (e->gpa & 0xfff);
     bool ok, hit;
 
-    if (!e->host) {
-        return true;
+    if (!e->host || !(pg.flags & PHYS_RAM)) {
+        return true; /* tables in ROM or device memory stay as they are */
     }
-    if (unlikely(e->flags & PHYS_LOG)) {
+    if (unlikely(pg.flags & PHYS_LOG)) {
         fpu_park(c);
-        c->host->mark_dirty(c, e->ram_addr, size);
+        c->host->mark_dirty(c, ram_addr, size);
     }
-    if (unlikely(tb_page_has_code(c->vm->store, e->ram_addr & PAGE_MASK))) {
-        tb_invalidate_range(c, e->ram_addr, size, TBD_SMC_OTHER, &hit);
+    if (unlikely(tb_page_has_code(c->vm->store, pg.ram_addr))) {
+        tb_invalidate_range(c, ram_addr, size, TBD_SMC_OTHER, &hit);
     }
     if (size == 8) {
         uint64_t old = e->val;
@@ -142,67 +162,63 @@ static void path_32(struct guest_cpu *c, struct path *p, uint64_t lin, bool quie
     p->gpa = (pte & 0xfffff000u) | (lin & 0xfff);
 }
 
-/* Reserved bits of one entry of PAE, 4- and 5-level paging (SDM vol. 3, tables 4-8 to 4-20). */
-static bool entry_reserved(const struct guest_cpu *c, uint64_t e, unsigned level, bool lma, bool leaf)
+/* Reserved bits of every entry of PAE, 4- and 5-level paging (SDM vol. 3, tables 4-8 to 4-20). */
+static inline uint64_t reserved_mask(const struct guest_cpu *c, bool lma)
 {
     uint64_t rsvd = PTE_ADDR & ~phys_limit_mask(c);
 
-    if (!lma) {
-        rsvd |= 0x7ffull << 52;
-        if (level == 3) {
-            return e & (rsvd | PTE_NX | 0x1e6);
-        }
-    }
-    if (!(c->efer & EFER_NXE)) {
-        rsvd |= PTE_NX;
-    }
+    return rsvd | (lma ? 0 : 0x7ffull << 52) | (c->efer & EFER_NXE ? 0 : PTE_NX);
+}
+
+/* Those of a PDPTE of PAE paging, which has no rights. */
+static inline uint64_t reserved_pdpte(uint64_t rsvd) { return rsvd | PTE_NX | 0x1e6; }
+
+/* Those that depend on the level, for an entry that has PS set above the lowest one. */
+static uint64_t reserved_ps(const struct guest_cpu *c, unsigned level)
+{
     if (level >= 4 || (level == 3 && !(c->model.f81_edx & (1u << 26)))) {
-        rsvd |= PTE_PS;
-    } else if (leaf && level == 3) {
-        rsvd |= 0x3fffe000;
-    } else if (leaf && level == 2) {
-        rsvd |= 0x1fe000;
+        return PTE_PS;
     }
-    return e & rsvd;
+    return level == 3 ? 0x3fffe000 : 0x1fe000;
 }
 
 static void path_64(struct guest_cpu *c, struct path *p, uint64_t lin, bool quiet)
 {
     bool lma = cpu_lma(c);
-    unsigned top = !lma ? 3 : c->cr[4] & CR4_LA57 ? 5 : 4;
+    unsigned level = !lma ? 3 : c->cr[4] & CR4_LA57 ? 5 : 4;
+    unsigned shift = 12 + 9 * (level - 1), n = 0;
     uint64_t table = c->cr[3] & (lma ? PTE_ADDR : 0xffffffe0u);
+    uint64_t rsvd = reserved_mask(c, lma), rights = PTE_W | PTE_U, nx = 0, v;
 
     p->size = 8;
-    p->rights = PTE_W | PTE_U;
-    for (unsigned level = top;; level--) {
-        unsigned shift = 12 + 9 * (level - 1);
-        uint64_t index = lin >> shift & (!lma && level == 3 ? 3 : 511);
-        struct entry *e = &p->e[p->n];
-        entry_read(c, e, table + index * 8, 8, quiet);
-        uint64_t v = e->val;
+    for (;; level--, shift -= 9) {
+        entry_read(c, &p->e[n], table + (lin >> shift & 511) * 8, 8, quiet);
+        v = p->e[n++].val;
         if (!(v & PTE_P)) {
-            p->n++;
-            return;
+            break;
         }
-        bool leaf = level == 1 || ((v & PTE_PS) && (level == 2 || (level == 3 && lma)));
-        if (unlikely(entry_reserved(c, v, level, lma, leaf))) {
-            p->n++;
-            p->present = p->reserved = true;
-            return;
+        if (unlikely(!lma && level == 3)) { /* a PDPTE; bits 63:32 of lin are 0, so its index is 0 to 3 */
+            p->reserved = v & reserved_pdpte(rsvd);
+        } else {
+            p->has_a |= 1u << (n - 1);
+            rights &= v;
+            nx |= v & PTE_NX;
+            p->reserved = v & (level > 1 && (v & PTE_PS) ? rsvd | reserved_ps(c, level) : rsvd);
+            if (level == 1 || (v & PTE_PS)) {
+                p->present = true;
+                break;
+            }
         }
-        if (lma || level < 3) {
-            p->has_a |= 1u << p->n;
-            p->rights = (p->rights & v & (PTE_W | PTE_U)) | ((p->rights | v) & PTE_NX);
-        }
-        p->n++;
-        if (leaf) {
+        if (unlikely(p->reserved)) {
             p->present = true;
-            p->page_size = 1ull << shift;
-            p->gpa = (v & PTE_ADDR & ~(p->page_size - 1)) | (lin & (p->page_size - 1));
-            return;
+            break;
         }
         table = v & PTE_ADDR;
     }
+    p->n = n;
+    p->rights = (rights & (PTE_W | PTE_U)) | nx;
+    p->page_size = 1ull << shift;
+    p->gpa = (v & PTE_ADDR & ~(p->page_size - 1)) | (lin & (p->page_size - 1));
 }
 
 static inline void path_get(struct guest_cpu *c, struct path *p, uint64_t lin, bool quiet)
@@ -334,7 +350,7 @@ bool tlb_pdptes_ok(struct guest_cpu *c, uint64_t cr3)
 
     for (unsigned i = 0; i < 4; i++) {
         entry_read(c, &e, (cr3 & 0xffffffe0u) + i * 8, 8, false);
-        if ((e.val & PTE_P) && entry_reserved(c, e.val, 3, false, false)) {
+        if ((e.val & PTE_P) && (e.val & reserved_pdpte(reserved_mask(c, false)))) {
             return false;
         }
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_physmap.c - the guest-physical map: splits, large leaves, unmapping, random sets against an array, and a
- * reader beside a writer.
+ * test_physmap.c - the guest-physical map: splits, large leaves, unmapping, random sets against an array,
+ * and a reader beside a writer.
  */
 #include "test_tlb_env.h"
 
@@ -77,7 +77,8 @@ static void test_random(void)
     physmap_free(m);
 }
 
-/* A region moves about while a reader looks: the fixed page next to it never changes, the moving one is old or new. */
+/* A region moves about while a reader looks: the fixed page next to it never changes, the moving one is old
+ * or new. */
 static struct physmap *shared;
 static bool stop;
 static void *reader(void *arg)

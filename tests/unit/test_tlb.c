@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_tlb.c - tables in both formats: fills, what each flush removes and keeps, address spaces, code contexts,
- * and the bounds on logs and memory.
+ * test_tlb.c - tables in both formats: fills, what each flush removes and keeps, address spaces, code
+ * contexts, and the bounds on logs and memory.
  */
 #include "test_tlb_env.h"
 
@@ -192,7 +192,8 @@ static void test_large(void)
         }
         CHECK(hit_w(lin + 0x1000) == ram + 0x1000 && hit_w(lin + 0x1ff000) && hit_r(lin + 0x100000));
         tlb_flush_page(c, level == 3 ? lin + (500 << 20) : lin + 0x77777);
-        CHECK(!hit_r(lin + 0x1000) && !hit_w(lin + 0x1000) && !hit_w(lin + 0x1ff000) && !hit_r(lin + 0x100000));
+        CHECK(!hit_r(lin + 0x1000) && !hit_w(lin + 0x1000) && !hit_w(lin + 0x1ff000) &&
+              !hit_r(lin + 0x100000));
         if (level == 3) {
             CHECK(!hit_w(lin + (60 << 20)));
         }
@@ -222,10 +223,7 @@ static void test_large_4m(void)
 }
 
 /* Code contexts. */
-static void *jc_get(uint64_t lip)
-{
-    return c->jc[jc_hash(lip)].lip == lip ? c->jc[jc_hash(lip)].host : NULL;
-}
+static void *jc_get(uint64_t lip) { return c->jc[jc_hash(lip)].lip == lip ? c->jc[jc_hash(lip)].host : NULL; }
 static void enter(uint64_t lip)
 {
     struct code_page p = tlb_code_page(c, lip);
@@ -363,7 +361,8 @@ static void test_unwrite(void)
     /* Chains stay whole through flushes in any order. */
     srandom(7);
     for (unsigned i = 0; i < 20000; i++) {
-        uint64_t lin = U + 0x10000 + ((uint64_t)random() % 64) * 4096, ra = 0x400000 + (random() % 8) * 4096ull;
+        uint64_t lin = U + 0x10000 + ((uint64_t)random() % 64) * 4096,
+                 ra = 0x400000 + (random() % 8) * 4096ull;
         map(pg, lin, ra | RW | E_U | (random() & 1 ? E_G : 0));
         tlb_flush_page(c, lin);
         store(lin);
@@ -560,8 +559,8 @@ static void measure(int format)
     for (unsigned r = 0; r < 1000000; r++) {
         tlb_flush_page(c, U + (r & 255) * 4096ull);
     }
-    printf("format %d: read miss + flush %.0f ns, write miss + flush %.0f ns, INVLPG %.0f ns\n", format, fill, wfill,
-           (now() - t) / 1e6);
+    printf("format %d: read miss + flush %.0f ns, write miss + flush %.0f ns, INVLPG %.0f ns\n", format, fill,
+           wfill, (now() - t) / 1e6);
     env_stop();
 }
 

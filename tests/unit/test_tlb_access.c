@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_tlb_access.c - accesses the tables do not answer: page crossings and their faults, devices, ROM, stores to
- * code, dirty logging, data breakpoints, and the helpers' accessors.
+ * test_tlb_access.c - accesses the tables do not answer: page crossings and their faults, devices, ROM,
+ * stores to code, dirty logging, data breakpoints, and the helpers' accessors.
  */
 #include "test_tlb_env.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_tlb_env.h - a machine around the TLB: 64 MiB of RAM, ROM, a recording device, faults caught by setjmp, a
- * set of bytes that "hold translated code", and a maker of page tables.  Included by the test_tlb*.c,
- * test_walk*.c and test_physmap*.c programs.
+ * test_tlb_env.h - a machine around the TLB: 64 MiB of RAM, ROM, a recording device, faults caught by
+ * setjmp, a set of bytes that "hold translated code", and a maker of page tables.  Included by the
+ * test_tlb*.c, test_walk*.c and test_physmap*.c programs.
  *
  * Guest-physical map: [0, 64M) RAM (ram_addr = gpa + RAM_BASE), ROM_GPA one ROM page, all else the device.
  */

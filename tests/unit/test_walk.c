@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test_walk.c - the page-table walk in every paging mode: addresses, rights, error codes, accessed and dirty bits.
+ * test_walk.c - the page-table walk in every paging mode: addresses, rights, error codes, accessed and dirty
+ * bits.
  */
 #include "test_tlb_env.h"
 
