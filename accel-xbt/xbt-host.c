@@ -231,39 +231,6 @@ static void host_cpuid_leaf(struct guest_cpu *c, uint32_t leaf, uint32_t subleaf
     }
 }
 
-/* Model-specific registers that systems touch without asking CPUID: they read as zero and ignore writes. */
-static bool inert_msr(uint32_t msr)
-{
-    static const struct { uint32_t first, last; } list[] = {
-        { 0x17, 0x17 },             /* platform id */
-        { 0x2a, 0x2a },             /* power-on configuration */
-        { 0x79, 0x79 },             /* microcode update */
-        { 0xc1, 0xc2 },             /* P6 performance counters */
-        { 0xcd, 0xce },             /* bus frequency, platform info */
-        { 0x11e, 0x11e },           /* L2 control */
-        { 0x186, 0x187 },           /* P6 event selects */
-        { 0x199, 0x19d },           /* performance control, thermal */
-        { 0x1d9, 0x1d9 }, { 0x1db, 0x1de }, /* debug control, last branch */
-        { 0xc0010000, 0xc0010007 }, /* AMD event selects and counters */
-        { 0xc0010010, 0xc0010010 }, /* SYSCFG */
-        { 0xc0010015, 0xc0010015 }, /* HWCR */
-        { 0xc001001f, 0xc001001f }, /* NB_CFG */
-        { 0xc0010055, 0xc0010055 }, /* interrupt pending message */
-        { 0xc0010061, 0xc0010063 }, /* P-state limit, control, status */
-        { 0xc0010111, 0xc0010115 }, /* SMM base and mask, VM_CR, IGNNE */
-        { 0xc0010140, 0xc0010141 }, /* OSVW */
-        { 0xc001100d, 0xc001100d }, { 0xc0011020, 0xc0011023 }, { 0xc0011029, 0xc0011029 }, /* unit configuration */
-        { 0xc0011039, 0xc0011039 },
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
-        if (msr >= list[i].first && msr <= list[i].last) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool host_rdmsr(struct guest_cpu *c, uint32_t msr, uint64_t *val)
 {
     X86CPU *cpu = xbt_cpu_of(c)->x86;
@@ -280,39 +247,16 @@ static bool host_rdmsr(struct guest_cpu *c, uint32_t msr, uint64_t *val)
     case MSR_SMI_COUNT_NR:
         *val = env->msr_smi_count;
         return true;
-    case MSR_IA32_PERF_STATUS:
-        *val = 1000ull | 4ull << 40; /* as every PC of QEMU says: transition latency, bus ratio */
-        return true;
     case MSR_MCG_CAP:
         *val = env->mcg_cap;
         return true;
-    case MSR_IA32_FEATURE_CONTROL:
-        *val = env->msr_ia32_feature_control;
-        return true;
-    case MSR_TSC_ADJUST:
-        *val = env->tsc_adjust;
-        return true;
     }
-    *val = 0;
-    return inert_msr(msr);
+    return false;
 }
 
 static bool host_wrmsr(struct guest_cpu *c, uint32_t msr, uint64_t val)
 {
-    CPUX86State *env = &xbt_cpu_of(c)->x86->env;
-
-    switch (msr) {
-    case MSR_BIOS_SIGN_ID: /* software clears it before it asks CPUID to load it */
-        return true;
-    case MSR_IA32_FEATURE_CONTROL:
-        env->msr_ia32_feature_control = val;
-        return true;
-    case MSR_TSC_ADJUST:
-        c->tsc_offset_guest += val - env->tsc_adjust;
-        env->tsc_adjust = val;
-        return true;
-    }
-    return inert_msr(msr);
+    return msr == MSR_BIOS_SIGN_ID; /* software clears it before it asks CPUID to load it */
 }
 
 const struct xbt_host_ops xbt_host_ops = {

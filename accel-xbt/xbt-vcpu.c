@@ -100,6 +100,9 @@ static void engine_came_back(struct xbt_cpu *x, enum vcpu_exit why)
 {
     CPUState *cs = x->cs;
 
+    if (why == VCPU_EXIT_STOP && x->c->halted) {
+        why = VCPU_EXIT_HALT; /* HLT and a stop request at once */
+    }
     switch (why) {
     case VCPU_EXIT_HALT:
         /* An interrupt that arrived meanwhile must find the CPU as it is now. */
