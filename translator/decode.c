@@ -412,7 +412,7 @@ INLINE bool take_mem(struct cursor *k, struct dec_insn *in, unsigned x, unsigned
         base = s & 7;
     }
     if (in->mod == 0 && base == 5) {
-        in->base = sib || in->mode != 2 ? REG_NONE : REG_RIP;
+        in->base = sib || in->mode != 2 ? REG_NONE : EA_RIP;
         return fetch_signed(k, 4, &in->disp);
     }
     in->base = (uint8_t)(base | b);
