@@ -250,7 +250,9 @@ static void put_vex(struct x64_buf *b, const struct enc *e)
     x64_byte(b, (reg & 8 ? 0 : 0x80) | (index & 8 ? 0 : 0x40) | (base & 8 ? 0 : 0x20) | in->map);
     x64_byte(b, (wide(in) ? 0x80 : 0) | (~(unsigned)e->vv.host & 15) << 3 | (in->vex_l ? 4 : 0) | in->vex_pp);
     x64_byte(b, in->opcode);
-    put_operands(b, e);
+    if (in->row->attr & IA_MODRM) {
+        put_operands(b, e);
+    }
     put_imm(b, in);
 }
 
