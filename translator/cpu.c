@@ -111,14 +111,9 @@ void cpu_update_hflags(struct guest_cpu *c)
 /* The hot variant: CR0, CR4, EFER and XCR0 have not changed since the last update. */
 void cpu_update_hflags_same_cr(struct guest_cpu *c)
 {
-    uint8_t mode;
-
     hflags_compose(c, c->hflags & HF_FROM_CR);
-    mode = mode_from_cpl(c);
-    if (mode != c->mmu_mode) {
-        c->mmu_mode = mode;
-        tlb_set_mode(c);
-    }
+    c->mmu_mode = mode_from_cpl(c);
+    tlb_set_mode(c);   /* also when only the code segment changed: the jump cache belongs to one such mode */
 }
 
 void cpu_set_cpl(struct guest_cpu *c, unsigned cpl)
