@@ -2,10 +2,10 @@
 /*
  * decode.c - guest bytes -> struct dec_insn (contract in decode.h, rows in x86_insns.inc).
  *
- * SDM vol. 2 chapter 2: prefixes, REX/VEX, opcode, ModRM/SIB, displacement, immediate.  The row is searched once
- * ModRM is known; everything after that follows from the row.  The search tables are built before main().
- * dec_decode() is pure, calls no library function and touches no vector register.  Whether the CPU model has the
- * row's feature, privilege and segment checks are the lifter's business.
+ * SDM vol. 2 chapter 2: prefixes, REX/VEX, opcode, ModRM/SIB, displacement, immediate.  The row is
+ * searched once ModRM is known; everything after that follows from the row.  The search tables are built
+ * before main(). dec_decode() is pure, calls no library function and touches no vector register.  Whether
+ * the CPU model has the row's feature, privilege and segment checks are the lifter's business.
  */
 #include "translator/decode.h"
 #include "translator/guest_cpu.h"
@@ -28,7 +28,8 @@ enum { IK_NONE, IK_SB, IK_UB, IK_SREL8, IK_UW, IK_Z, IK_V, IK_FAR, IK_IS4, IK_MO
 
 /* Row properties wanted while decoding. */
 enum {
-    AX_VSIB = 1 << 0, AX_OPREG = 1 << 1, AX_SREG = 1 << 2, AX_CREG = 1 << 3, AX_DREG = 1 << 4, AX_VVVV = 1 << 5,
+    AX_VSIB = 1 << 0, AX_OPREG = 1 << 1, AX_SREG = 1 << 2, AX_CREG = 1 << 3, AX_DREG = 1 << 4,
+    AX_VVVV = 1 << 5,
     AX_NATURAL = 1 << 6,     /* operand size 4, or 8 in 64-bit mode, whatever the prefixes */
     AX_Y = 1 << 7,           /* has an OS_Y operand: W means nothing outside 64-bit mode */
 };
@@ -65,7 +66,10 @@ static uint8_t imm_kind(const struct insn_row *r, const struct insn_op *op)
 
     switch (op->loc) {
     case OL_IMM:
-        return op->size == OS_B ? (sx ? IK_SB : IK_UB) : op->size == OS_W ? IK_UW : op->size == OS_Z ? IK_Z : IK_V;
+        if (op->size == OS_B) {
+            return sx ? IK_SB : IK_UB;
+        }
+        return op->size == OS_W ? IK_UW : op->size == OS_Z ? IK_Z : IK_V;
     case OL_REL:
         return op->size == OS_B ? IK_SREL8 : IK_Z;
     case OL_FARPTR:
@@ -178,7 +182,9 @@ static void fill_bucket(struct bucket *b, unsigned space, unsigned opcode, unsig
         if (match_count >= MAX_MATCHES) {
             __builtin_trap();
         }
-        matches[match_count++] = (struct match){ row_allow(r), (uint16_t)i, r->modrm > 0 ? (uint8_t)r->modrm : 0 };
+        matches[match_count++] = (struct match){
+            row_allow(r), (uint16_t)i, r->modrm > 0 ? (uint8_t)r->modrm : 0
+        };
         b->count++;
     }
 }
@@ -252,7 +258,8 @@ INLINE bool fetch_unsigned(struct cursor *k, unsigned n, int64_t *val)
     if (!HAVE(n)) {
         return false;
     }
-    *val = n == 1 ? LOAD(uint8_t) : n == 2 ? LOAD(uint16_t) : n == 4 ? (int64_t)LOAD(uint32_t) : LOAD(int64_t);
+    *val = n == 1 ? LOAD(uint8_t) : n == 2 ? LOAD(uint16_t) :
+           n == 4 ? (int64_t)LOAD(uint32_t) : LOAD(int64_t);
     return true;
 }
 
@@ -260,7 +267,8 @@ INLINE bool fetch_unsigned(struct cursor *k, unsigned n, int64_t *val)
 
 enum { PB_NONE, PB_66, PB_67, PB_LOCK, PB_REP, PB_SEG32, PB_SEG };
 static const uint8_t prefix_kind[256] = {
-    [0x26] = PB_SEG32, [0x2e] = PB_SEG32, [0x36] = PB_SEG32, [0x3e] = PB_SEG32, [0x64] = PB_SEG, [0x65] = PB_SEG,
+    [0x26] = PB_SEG32, [0x2e] = PB_SEG32, [0x36] = PB_SEG32, [0x3e] = PB_SEG32,
+    [0x64] = PB_SEG, [0x65] = PB_SEG,
     [0x66] = PB_66, [0x67] = PB_67, [0xf0] = PB_LOCK, [0xf2] = PB_REP, [0xf3] = PB_REP,
 };
 
@@ -330,8 +338,8 @@ INLINE bool take_prefixes(struct cursor *k, struct dec_insn *in, unsigned *b)
 }
 
 /* C5/C4 taken as VEX; *r, *x, *b are the register extension bits (8 or 0). */
-INLINE enum dec_status take_vex(struct cursor *k, struct dec_insn *in, unsigned first, unsigned *r, unsigned *x,
-                                unsigned *b)
+INLINE enum dec_status take_vex(struct cursor *k, struct dec_insn *in, unsigned first, unsigned *r,
+                                unsigned *x, unsigned *b)
 {
     unsigned v1, v2;
 
@@ -544,8 +552,8 @@ INLINE const struct match *find_row(const struct bucket *b, unsigned ctx, unsign
 }
 
 /* Opcode bytes -> in->map and in->opcode (VEX included). */
-INLINE enum dec_status take_opcode(struct cursor *k, struct dec_insn *in, bool real_or_vm, unsigned *r, unsigned *x,
-                                   unsigned *b)
+INLINE enum dec_status take_opcode(struct cursor *k, struct dec_insn *in, bool real_or_vm, unsigned *r,
+                                   unsigned *x, unsigned *b)
 {
     unsigned op;
 

@@ -2,8 +2,8 @@
 /*
  * insn_rows.c - turns the rows of x86_insns.inc into insn_rows[].
  *
- * Here are the operand codes the rows use (SDM vol. 2 appendix A.2: letter = where, suffix = size); each gets the
- * access prefixes r, w, u, c, n.  How rows are searched is decode.c's business.
+ * Here are the operand codes the rows use (SDM vol. 2 appendix A.2: letter = where, suffix = size); each
+ * gets the access prefixes r, w, u, c, n.  How rows are searched is decode.c's business.
  */
 #include "translator/decode.h"
 #include "translator/guest_cpu.h"
@@ -42,9 +42,9 @@ enum { fC = FL_CF, fP = FL_PF, fF = FL_AF, fZ = FL_ZF, fS = FL_SF, fO = FL_OF, f
 
 /* Locations that are in a ModRM byte. */
 #define MODRM_LOCS \
-    (1u << OL_REG | 1u << OL_RM | 1u << OL_VVVV | 1u << OL_XREG | 1u << OL_XRM | 1u << OL_XVVVV | 1u << OL_XIS4 | \
-     1u << OL_MREG | 1u << OL_MRM | 1u << OL_STREG | 1u << OL_MEM | 1u << OL_VSIB | 1u << OL_SREG | 1u << OL_CREG | \
-     1u << OL_DREG)
+    (1u << OL_REG | 1u << OL_RM | 1u << OL_VVVV | 1u << OL_XREG | 1u << OL_XRM | 1u << OL_XVVVV | \
+     1u << OL_XIS4 | 1u << OL_MREG | 1u << OL_MRM | 1u << OL_STREG | 1u << OL_MEM | 1u << OL_VSIB | \
+     1u << OL_SREG | 1u << OL_CREG | 1u << OL_DREG)
 #define IN_MODRM(o) (MODRM_LOCS >> ((o) & 0xff) & 1)
 #define HAS_MODRM(ext, modrm, o0, o1) ((ext) >= 0 || (modrm) != -1 || IN_MODRM(o0) || IN_MODRM(o1))
 #define OP(o) { (o) & 0xff, (o) >> 8 & 0xff, (o) >> 16 }
