@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* runner.c - see runner.h. */
+#include <capstone/capstone.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/insn/runner.h"
+
+#define FL_COMPARED 0x00254fd5u   /* status, TF, IF, DF, NT, RF, AC, ID */
+#define TEMPLATE (1u << 16)
+
+static uint8_t noise[TEMPLATE + DATA_SIZE];
+
+uint64_t runner_rand(struct runner *r)
+{
+    /* xorshift64* */
+    r->rng ^= r->rng >> 12;
+    r->rng ^= r->rng << 25;
+    r->rng ^= r->rng >> 27;
+    return r->rng * 0x2545f4914f6cdd1dull;
+}
+
+/* Values at which arithmetic changes its mind. */
+static uint64_t interesting(struct runner *r)
+{
+    static const uint64_t v[] = {
+        0, 1, 2, 0x7f, 0x80, 0x81, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff,
+        0x100000000, 0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff, 0xfffffffffffffffe, 31, 32, 33, 63,
+        64, 0xffffffffffffff80, 0xffffffffffff8000, 0xffffffff80000000, 0x5555555555555555, 0xaaaaaaaaaaaaaaaa,
+        0x3ff0000000000000, 0x7ff0000000000000, 0x7ff8000000000001, 0x7ff0000000000001, 0x3f800000, 0x7f800001,
+    };
+    return v[runner_rand(r) % (sizeof(v) / sizeof(v[0]))];
+}
+
+static uint64_t rand_value(struct runner *r)
+{
+    uint64_t k = runner_rand(r);
+
+    return k & 3 ? runner_rand(r) : interesting(r);
+}
+
+void runner_init(struct runner *r, const char *machine, uint64_t seed)
+{
+    const struct machine_opts *o = machine_opts_find(machine);
+
+    if (!o) {
+        fprintf(stderr, "no such way to run the engine: %s\n", machine);
+        exit(2);
+    }
+    memset(r, 0, sizeof(*r));
+    r->rng = seed * 2 + 0x9e3779b97f4a7c15ull;
+    r->verbose = 20;
+    r->next_code = CODE_OFF;
+    r->m = machine_new(o);
+    native_init();
+    for (unsigned i = 0; i < sizeof(noise); i += 8) {
+        uint64_t v = rand_value(r);
+        memcpy(noise + i, &v, 8);
+    }
+    /* The read-only page is the same for the whole run: its native copy cannot be written any more. */
+    memcpy(r->m->win + RO_OFF, native_win + RO_OFF, 4096);
+}
+
+void runner_place(struct runner *r, struct snippet *s, unsigned tail)
+{
+    uint32_t at = (r->next_code + 15) & ~15u;
+    uint8_t buf[512];
+
+    if (tail)
+        at = ((at + 4095) & ~4095u) + 4096 - tail;
+    if (at + s->len + 64 > CODE_OFF + CODE_SIZE) {
+        machine_flush(r->m);
+        at = tail ? CODE_OFF + 4096 - tail : CODE_OFF;
+    }
+    memcpy(buf, s->code, s->len);
+    memset(buf + s->len, 0xcc, 16);
+    s->at = at;
+    memcpy(native_win + at, buf, s->len + 16);
+    machine_write_code(r->m, at, buf, s->len + 16);
+    r->next_code = at + s->len + 16;
+}
+
+static void rand_ximg(struct runner *r, uint8_t *img)
+{
+    ximg_init(img);
+    for (unsigned i = 0; i < 16; i++) {
+        for (unsigned k = 0; k < 2; k++) {
+            uint64_t lo = rand_value(r), hi = rand_value(r);
+            memcpy(img + 160 + 16 * i + 8 * k, &lo, 8);
+            memcpy(img + 576 + 16 * i + 8 * k, &hi, 8);
+        }
+    }
+    /* x87: some registers full of plausible numbers; TOP anywhere. */
+    unsigned top = runner_rand(r) & 7;
+    img[3] = (uint8_t)(top << 3);
+    img[4] = (uint8_t)runner_rand(r) | (uint8_t)runner_rand(r);
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t mant = rand_value(r);
+        uint16_t exp = (uint16_t)(0x3fff - 40 + runner_rand(r) % 80) | (runner_rand(r) & 1 ? 0x8000 : 0);
+        switch (runner_rand(r) & 15) {
+        case 0: exp |= 0x7fff; break;
+        case 1: exp &= 0x8000; break;
+        case 2: mant = 0; exp &= 0x8000; break;
+        case 3: break; /* may be an unnormal */
+        default: mant |= 1ull << 63;
+        }
+        memcpy(img + 32 + 16 * i, &mant, 8);
+        memcpy(img + 32 + 16 * i + 8, &exp, 2);
+    }
+    /* rounding and precision control, exceptions masked */
+    uint16_t fcw = (uint16_t)(0x7f | (runner_rand(r) & 0xf00));
+    memcpy(img, &fcw, 2);
+    uint32_t mxcsr = (uint32_t)(0x1f80 | (runner_rand(r) & (runner_rand(r) & 1 ? 0xe040 : 0)));
+    memcpy(img + 24, &mxcsr, 4);
+}
+
+void runner_random_state(struct runner *r, enum snip_mode mode, struct snip_state *st)
+{
+    memset(st, 0, sizeof(*st));
+    for (unsigned i = 0; i < 16; i++)
+        st->gpr[i] = rand_value(r);
+    uint64_t data = mode == SM_16 ? 0 : LIN_DATA, stack = mode == SM_16 ? 0 : LIN_STACK;
+    st->gpr[R_RBX] = data + 0x1800 + (runner_rand(r) & 0x7f8);
+    st->gpr[R_RSI] = data + 0x0800 + (runner_rand(r) & 0x7ff);
+    st->gpr[R_RDI] = data + 0x2800 + (runner_rand(r) & 0x7ff);
+    st->gpr[R_RBP] = stack + 0x1800 + (runner_rand(r) & 0x7f8);
+    st->gpr[R_RSP] = stack + 0x2800 + (runner_rand(r) & 0x7f8);
+    if (mode != SM_64) {
+        for (unsigned i = 0; i < 8; i++)
+            st->gpr[i] = (uint32_t)st->gpr[i];
+        memset(&st->gpr[8], 0, 8 * sizeof(st->gpr[0]));
+    } else {
+        st->fs_base = LIN_DATA;
+        st->gs_base = LIN_DATA + 0x1000;
+    }
+    st->rflags = 0x202 | (runner_rand(r) & FL_STATUS);
+    rand_ximg(r, st->ximg);
+}
+
+void runner_random_memory(struct runner *r)
+{
+    unsigned a = runner_rand(r) & (TEMPLATE - 8), b = runner_rand(r) & (TEMPLATE - 8);
+    static const uint32_t off[] = { DATA_OFF, STACK_OFF };
+
+    for (unsigned i = 0; i < 2; i++) {
+        memcpy(native_win + off[i], noise + (i ? a : b), DATA_SIZE);
+        memcpy(r->m->win + off[i], noise + (i ? a : b), DATA_SIZE);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t at = i ? RO_OFF + 4096 : RO_OFF - 4096;
+        memcpy(native_win + at, noise + a, 4096);
+        memcpy(r->m->win + at, noise + a, 4096);
+    }
+}
+
+/* ---- comparison ---- */
+
+static const char *const gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                           "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
+
+struct diff {
+    char text[8192];
+    size_t n;
+    unsigned count;
+};
+
+#define DIFF(d, ...)                                                                         \
+    do {                                                                                     \
+        (d)->count++;                                                                        \
+        if ((d)->n < sizeof((d)->text) - 200)                                                \
+            (d)->n += (size_t)snprintf((d)->text + (d)->n, sizeof((d)->text) - (d)->n, __VA_ARGS__); \
+    } while (0)
+
+static void diff_u64(struct diff *d, const char *name, uint64_t native, uint64_t guest, uint64_t mask)
+{
+    if ((native ^ guest) & mask)
+        DIFF(d, "    %-8s native %016llx  xbt %016llx\n", name, (unsigned long long)native,
+             (unsigned long long)guest);
+}
+
+static void diff_bytes(struct diff *d, const char *name, const uint8_t *a, const uint8_t *b, unsigned n)
+{
+    char text[2][70] = { "", "" };
+
+    if (memcmp(a, b, n) == 0)
+        return;
+    for (unsigned i = 0; i < n && i < 32; i++) {
+        snprintf(text[0] + 2 * i, 3, "%02x", a[n - 1 - i]);
+        snprintf(text[1] + 2 * i, 3, "%02x", b[n - 1 - i]);
+    }
+    DIFF(d, "    %-8s native %s\n             xbt    %s\n", name, text[0], text[1]);
+}
+
+static void diff_ximg(struct diff *d, const struct snippet *s, uint8_t *a, uint8_t *b)
+{
+    char name[16];
+    uint64_t sw_mask = s->x87_ignore ? 0xb8ff : 0xffff;
+
+    ximg_normalize(a);
+    ximg_normalize(b);
+    diff_u64(d, "fcw", a[0] | a[1] << 8, b[0] | b[1] << 8, ~0ull);
+    diff_u64(d, "fsw", a[2] | a[3] << 8, b[2] | b[3] << 8, sw_mask);
+    diff_u64(d, "ftw", a[4], b[4], ~0ull);
+    diff_bytes(d, "mxcsr", a + 24, b + 24, 4);
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(name, sizeof(name), "st%u", i);
+        diff_bytes(d, name, a + 32 + 16 * i, b + 32 + 16 * i, 10);
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        snprintf(name, sizeof(name), "xmm%u", i);
+        diff_bytes(d, name, a + 160 + 16 * i, b + 160 + 16 * i, 16);
+        snprintf(name, sizeof(name), "ymm%uh", i);
+        diff_bytes(d, name, a + 576 + 16 * i, b + 576 + 16 * i, 16);
+    }
+}
+
+static void diff_memory(struct diff *d, struct runner *r, const char *name, uint32_t off, uint32_t size)
+{
+    const uint8_t *a = native_win + off, *b = r->m->win + off;
+
+    if (memcmp(a, b, size) == 0)
+        return;
+    unsigned shown = 0;
+    for (uint32_t i = 0; i < size && shown < 6; i++) {
+        if (a[i] != b[i]) {
+            DIFF(d, "    %s+%04x native %02x  xbt %02x\n", name, i, a[i], b[i]);
+            shown++;
+        }
+    }
+    memcpy(r->m->win + off, a, size);
+}
+
+static void diff_states(struct diff *d, struct runner *r, const struct snippet *s, struct snip_state *a,
+                        struct snip_state *b)
+{
+    bool is64 = s->mode == SM_64;
+
+    if (a->vector != b->vector)
+        DIFF(d, "    exception: native %d  xbt %d\n", a->vector, b->vector);
+    diff_u64(d, "error", a->error, b->error, ~0ull);
+    diff_u64(d, "cr2", a->cr2, b->cr2, ~0ull);
+    diff_u64(d, "rip", a->rip, b->rip, ~0ull);
+    for (unsigned i = 0; i < (is64 ? 16 : 8); i++)
+        diff_u64(d, gpr_names[i], a->gpr[i], b->gpr[i], is64 ? ~0ull : 0xffffffffull);
+    diff_u64(d, "rflags", a->rflags, b->rflags, FL_COMPARED & ~s->fl_ignore);
+    if (is64) {
+        diff_u64(d, "fs_base", a->fs_base, b->fs_base, ~0ull);
+        diff_u64(d, "gs_base", a->gs_base, b->gs_base, ~0ull);
+    }
+    diff_ximg(d, s, a->ximg, b->ximg);
+    diff_memory(d, r, "data", DATA_OFF, DATA_SIZE);
+    diff_memory(d, r, "stack", STACK_OFF, STACK_SIZE);
+    diff_memory(d, r, "ro-1", RO_OFF - 4096, 3 * 4096);
+    diff_memory(d, r, "code", s->at, s->len);
+}
+
+static void print_code(const struct snippet *s)
+{
+    csh h;
+    cs_insn *insn;
+    cs_mode mode = s->mode == SM_64 ? CS_MODE_64 : s->mode == SM_16 ? CS_MODE_16 : CS_MODE_32;
+
+    printf("   ");
+    for (unsigned i = 0; i < s->len && i < 64; i++)
+        printf(" %02x", s->code[i]);
+    printf("\n");
+    if (cs_open(CS_ARCH_X86, mode, &h) != CS_ERR_OK)
+        return;
+    size_t n = cs_disasm(h, s->code, s->len, LIN + s->at, 0, &insn);
+    for (size_t i = 0; i < n; i++)
+        printf("    %08llx  %s %s\n", (unsigned long long)insn[i].address, insn[i].mnemonic, insn[i].op_str);
+    if (n)
+        cs_free(insn, n);
+    cs_close(&h);
+}
+
+static void print_input(const struct snippet *s, const struct snip_state *st)
+{
+    for (unsigned i = 0; i < (s->mode == SM_64 ? 16u : 8u); i++)
+        printf("%s%s=%llx", i % 8 ? " " : "    in: ", gpr_names[i], (unsigned long long)st->gpr[i]);
+    printf(" rflags=%llx\n", (unsigned long long)st->rflags);
+}
+
+bool runner_compare(struct runner *r, const struct snippet *s, struct snip_state *st)
+{
+    struct snip_state a, b;
+    static struct diff d;
+
+    st->rip = s->mode == SM_16 ? s->at - CODE_OFF : LIN + s->at;
+    native_run(s->mode, st, &a);
+    machine_run(r->m, s->mode, st, &b);
+    r->runs++;
+    r->ended[a.vector >= 0 && a.vector < 33 ? a.vector : 33]++;
+    d.n = d.count = 0;
+    diff_states(&d, r, s, &a, &b);
+    if (!d.count)
+        return true;
+    r->mismatches++;
+    if (r->mismatches <= r->verbose) {
+        printf("MISMATCH %s (%s-bit) ended by native %d, xbt %d\n", s->name, snip_mode_names[s->mode], a.vector,
+               b.vector);
+        print_code(s);
+        print_input(s, st);
+        fputs(d.text, stdout);
+        fflush(stdout);
+    }
+    return false;
+}
+
+int runner_finish(struct runner *r, const char *what)
+{
+    printf("%s: %lu runs, %lu mismatches; ended by", what, r->runs, r->mismatches);
+    for (unsigned i = 0; i < 34; i++) {
+        if (r->ended[i])
+            printf(" %u:%lu", i, r->ended[i]);
+    }
+    printf("\n");
+    return r->mismatches ? 1 : 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * runner.h - runs one snippet on both sides from the same state and compares everything that it may see.
+ */
+#ifndef INSN_RUNNER_H
+#define INSN_RUNNER_H
+
+#include "tests/insn/machine.h"
+#include "tests/insn/native.h"
+
+struct runner {
+    struct machine *m;
+    uint32_t next_code;      /* window offset of the next free code byte */
+    uint64_t rng;
+    unsigned long runs, mismatches;
+    unsigned verbose;        /* print the first so many mismatches in full */
+    unsigned long ended[34]; /* runs by ending vector, [33]: did not end */
+};
+
+struct snippet {
+    const char *name;
+    enum snip_mode mode;
+    const uint8_t *code;     /* without the final INT3 */
+    unsigned len;
+    uint32_t fl_ignore;      /* flags not compared */
+    bool keep_place;         /* code is in the window already at `at` */
+    uint32_t at;             /* window offset, set by runner_place() */
+    uint32_t x87_ignore;     /* 1: the x87 status word's C0-C3 are not compared */
+};
+
+void runner_init(struct runner *r, const char *machine, uint64_t seed);
+uint64_t runner_rand(struct runner *r);
+/* Copy the snippet into both windows.  `tail`: distance from a page's end where the code starts; 0 = anywhere. */
+void runner_place(struct runner *r, struct snippet *s, unsigned tail);
+/* A random state: GPRs are random with the pointer registers aimed at data and stack, vector registers random. */
+void runner_random_state(struct runner *r, enum snip_mode mode, struct snip_state *st);
+/* Fill data and stack with the same random bytes on both sides. */
+void runner_random_memory(struct runner *r);
+/* Run on both sides and compare; memory must be equal before.  Returns true when all is equal. */
+bool runner_compare(struct runner *r, const struct snippet *s, struct snip_state *st);
+/* Exit status for main(): prints the totals. */
+int runner_finish(struct runner *r, const char *what);
+
+#endif
