@@ -55,8 +55,17 @@ static void resume_fpu(struct guest_cpu *c)
     }
 }
 
+/* MOVAPS and friends: on the fast path the host itself complains. */
+static void check_alignment(struct guest_cpu *c, uint64_t lin, uint32_t flags)
+{
+    if ((flags & TH_F_ALIGN) && (lin & ((flags & 0xffff) - 1))) {
+        cpu_raise_err(c, EXC_GP, 0);
+    }
+}
+
 void *xbt_thunk_read(struct guest_cpu *c, uint64_t lin, uint32_t flags)
 {
+    check_alignment(c, lin, flags);
     c->slow_flags = (flags & TH_F_SS) != 0;
     void *p = tlb_slow_read(c, lin, flags & 0xffff);
     resume_fpu(c);
@@ -65,6 +74,7 @@ void *xbt_thunk_read(struct guest_cpu *c, uint64_t lin, uint32_t flags)
 
 void *xbt_thunk_write(struct guest_cpu *c, uint64_t lin, uint32_t flags)
 {
+    check_alignment(c, lin, flags);
     c->slow_flags = (flags & TH_F_SS) != 0;
     c->commit.active = 0;
     void *p = tlb_slow_write(c, lin, flags & 0xffff, (flags & TH_F_RMW) != 0);

@@ -188,7 +188,8 @@ void lower_cold_access(struct lower *l, struct cold *k)
     }
     patch_here(b, k->miss);
     patch_here(b, k->cross);
-    x64_mov_ri(b, X_R9, o->size | (o->seg == S_SS ? TH_F_SS : 0) | (o->acc == OA_W ? 0 : TH_F_RMW));
+    x64_mov_ri(b, X_R9, o->size | (o->seg == S_SS ? TH_F_SS : 0) | (o->acc == OA_W ? 0 : TH_F_RMW) |
+                          (o->aligned ? TH_F_ALIGN : 0));
     lower_call_thunk(l, wr ? TH_SLOW_WRITE : TH_SLOW_READ);
     lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
     jump_back(b, k->resume);

@@ -30,6 +30,7 @@
 
 #define TH_F_SS   0x10000   /* stack reference: non-canonical gives #SS */
 #define TH_F_RMW  0x20000
+#define TH_F_ALIGN 0x40000  /* the instruction demands alignment: a misaligned address gives #GP before #PF */
 
 /* What xbt_enter() returns. */
 #define LEAVE_UNLINKED 1
