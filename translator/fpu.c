@@ -12,6 +12,10 @@
  * MXCSR is masked and the header rewritten to a form that cannot fault (SDM vol. 1, 13.8.1 lists the #GP
  * conditions).
  *
+ * XRSTOR alone costs some 250 cycles, and most guests never touch x87.  So where the host can say which
+ * components are in use (XGETBV with ECX = 1) and x87 is not, the vector registers are moved one by one
+ * instead, which is four times as fast, and x87 is left alone.
+ *
  * AVX-512 state is never the guest's (no EVEX instruction is translated) and is neither saved nor cleared.
  */
 #include <cpuid.h>
@@ -24,6 +28,7 @@
 static struct {
     uint32_t mask;       /* RFBM for XSAVE: XCR0 & 7; 0 = the host has no XSAVE */
     uint32_t mxcsr_mask;
+    bool xinuse;         /* XGETBV(1) tells which components are in use, and the host has AVX */
 } host;
 
 __attribute__((constructor)) static void fpu_host_init(void)
@@ -40,13 +45,57 @@ __attribute__((constructor)) static void fpu_host_init(void)
         uint32_t lo, hi;
         __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
         host.mask = lo & (XF_X87 | XF_SSE | XF_AVX);
+        host.xinuse = host.mask == (XF_X87 | XF_SSE | XF_AVX) &&
+                      __get_cpuid_count(0xd, 1, &a, &b, &c, &d) && (a & 4);
     }
 }
+
+/* Nothing in use: XRSTOR from here initialises. */
+static const uint8_t fpu_initial[XS_AVX] __attribute__((aligned(64))) = {
+    [FX_FCW] = FCW_INIT & 0xff, FCW_INIT >> 8, [FX_MXCSR] = MXCSR_INIT & 0xff, MXCSR_INIT >> 8,
+};
 
 uint32_t fpu_mxcsr_mask(void)
 {
     return host.mxcsr_mask;
 }
+
+/* ---- the vector registers one by one; the caller knows that the host has AVX ---- */
+
+#define EACH_XMM(X)                                                                                        \
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+
+static inline uint32_t components_in_use(void)
+{
+    uint32_t lo, hi;
+
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(1));
+    return lo & host.mask;
+}
+
+static inline void vectors_save(uint8_t *img, bool upper)
+{
+#define X(n) "vmovdqu %%xmm" #n ", 160+16*" #n "(%0)\n\t"
+    __asm__ volatile(EACH_XMM(X) "stmxcsr 24(%0)" : : "r"(img) : "memory");
+#undef X
+#define X(n) "vextractf128 $1, %%ymm" #n ", 576+16*" #n "(%0)\n\t"
+    if (upper)
+        __asm__ volatile(EACH_XMM(X) : : "r"(img) : "memory");
+#undef X
+}
+
+static inline void vectors_load(const uint8_t *img, bool upper)
+{
+#define X(n) "vmovdqu 160+16*" #n "(%0), %%xmm" #n "\n\t"
+    __asm__ volatile(EACH_XMM(X) "ldmxcsr 24(%0)" : : "r"(img) : "memory");
+#undef X
+#define X(n) "vinsertf128 $1, 576+16*" #n "(%0), %%ymm" #n ", %%ymm" #n "\n\t"
+    if (upper)
+        __asm__ volatile(EACH_XMM(X) : : "r"(img) : "memory");
+#undef X
+}
+
+/* ---- the whole state ---- */
 
 static inline void host_save(uint8_t *img)
 {
@@ -101,22 +150,55 @@ static inline void host_defaults(const uint8_t *img)
         __asm__ volatile("vzeroupper");
 }
 
+/* x87 is in its initial state, which is also what C wants.  False = nothing done. */
+static inline bool park_vectors(uint8_t *img)
+{
+    static const uint32_t mxcsr = MXCSR_INIT;
+    uint32_t used = components_in_use();
+
+    if (used & XF_X87)
+        return false;
+    vectors_save(img, used & XF_AVX);
+    fpu_put64(img, FX_FCW, FCW_INIT);
+    fpu_put64(img, XS_BV, XF_SSE | (used & XF_AVX));
+    __asm__ volatile("vzeroupper");
+    if (fpu_get32(img, FX_MXCSR) != MXCSR_INIT)
+        __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
+    return true;
+}
+
+/* The way back, when the image says that x87 is initial. */
+static inline void unpark_vectors(uint8_t *img, uint64_t bv)
+{
+    fpu_put32(img, FX_MXCSR, fpu_get32(img, FX_MXCSR) & host.mxcsr_mask);
+    if (components_in_use() & XF_X87) /* C code used long double */
+        __asm__ volatile("xrstor64 %0" : : "m"(fpu_initial), "a"((uint32_t)XF_X87), "d"(0));
+    vectors_load(img, bv & XF_AVX);
+}
+
 void fpu_park(struct guest_cpu *c)
 {
     if (!c->fpu_live)
         return;
     c->stat[ST_FPU_PARKS]++;
+    c->fpu_live = 0;
+    if (host.xinuse && park_vectors(c->fpu))
+        return;
     host_save(c->fpu);
     host_defaults(c->fpu);
-    c->fpu_live = 0;
 }
 
 void fpu_unpark(struct guest_cpu *c)
 {
+    uint64_t bv = fpu_get64(c->fpu, XS_BV);
+
     if (c->fpu_live)
         return;
-    host_load(c->fpu);
     c->fpu_live = 1;
+    if (host.xinuse && (bv & (XF_X87 | XF_SSE)) == XF_SSE)
+        unpark_vectors(c->fpu, bv);
+    else
+        host_load(c->fpu);
 }
 
 void fpu_image_expand(struct guest_cpu *c)

@@ -3,8 +3,7 @@
  * help_int_arith.c - integer instructions that a 64-bit host cannot execute, and odds and ends: AAA AAS
  * DAA DAS AAM AAD SALC XLAT BOUND PUSHA POPA ENTER.  SDM vol. 2, each instruction's operation section.
  *
- * Flags that the SDM calls undefined get what processors of both makers leave there where they agree
- * (AAA/AAS: like the addition's; DAA/DAS: OF cleared), so that programs that look see nothing odd.
+ * Flags that the SDM calls undefined are those of the result (SF, ZF, PF) or zero.
  */
 #include "translator/help_util.h"
 
