@@ -63,6 +63,7 @@ class Result:
         self.lines = []         # (seconds since start, line)
         self.status = None      # of QEMU; None: it had to be ended
         self.seconds = 0.0
+        self.peak_kib = 0       # of QEMU's memory, as last seen
         self.command = []
 
     @property
@@ -84,11 +85,12 @@ class Job:
     files    name -> path of a file that goes beside it
     root     image for /dev/vda, never written to
     accel    what -accel says, with its properties
+    timeout  seconds for all, idle: seconds without a line of output
     """
 
     def __init__(self, accel, script=None, files=None, root=None, append='',
-                 machine=None, cpu=None, memory=512, timeout=300, extra=(),
-                 env=None):
+                 machine=None, cpu=None, memory=512, timeout=300, idle=None,
+                 extra=(), env=None):
         self.accel = accel
         self.script = script
         self.files = files or {}
@@ -98,6 +100,7 @@ class Job:
         self.cpu = cpu
         self.memory = memory
         self.timeout = timeout
+        self.idle = idle or timeout
         self.extra = list(extra)
         self.env = env
 
@@ -146,8 +149,8 @@ class Job:
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 env=environment)
             try:
-                finished = read_lines(process, start, self.timeout, result,
-                                      on_line)
+                finished = read_lines(process, start + self.timeout,
+                                      self.idle, result, on_line)
             finally:
                 if process.poll() is None:
                     process.send_signal(signal.SIGTERM)
@@ -161,11 +164,26 @@ class Job:
         return result
 
 
-def read_lines(process, start, timeout, result, on_line):
-    """Read until QEMU ends (True) or the time is over (False)."""
+def peak_memory(pid):
+    """The most memory the process had resident so far, in KiB."""
+    try:
+        with open(f'/proc/{pid}/status', encoding='ascii') as status:
+            for line in status:
+                if line.startswith('VmHWM:'):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def read_lines(process, deadline, idle, result, on_line):
+    """Read until QEMU ends (True) or a time is over (False)."""
+    start = time.monotonic()
+
     def keep(raw):
         line = raw.decode('utf-8', 'replace').rstrip('\r')
         result.lines.append((time.monotonic() - start, line))
+        result.peak_kib = max(result.peak_kib, peak_memory(process.pid))
         if on_line:
             on_line(line)
 
@@ -173,7 +191,7 @@ def read_lines(process, start, timeout, result, on_line):
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            left = start + timeout - time.monotonic()
+            left = min(idle, deadline - time.monotonic())
             if left <= 0 or not selector.select(left):
                 if rest:
                     keep(rest)
@@ -187,7 +205,7 @@ def read_lines(process, start, timeout, result, on_line):
             for line in lines:
                 keep(line)
     try:
-        process.wait(max(1, start + timeout - time.monotonic()))
+        process.wait(max(1, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         return False
     return True
