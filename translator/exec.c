@@ -320,35 +320,53 @@ static void dispatch_leave(struct guest_cpu *c, unsigned why)
     default:
         break;
     }
+    c->last_leave = why;
     c->exit_tb = NULL;
 }
 
-/* Look up, link to where we came from, run until something ends it. */
-static void run_block(struct guest_cpu *c)
+/* Host code for the current state: from the jump cache when there is no exit to link, else by full lookup. */
+static const void *code_for(struct guest_cpu *c, uint64_t lip, bool special)
 {
-    uint64_t lip = cur_lip(c);
-    struct code_page page;
-    bool special = c->hflags & HF_SPECIAL;
+    const struct xbt_options *opt = &c->vm->opt;
+    const struct jc_entry *e = &c->jc[jc_hash(lip)];
     uint64_t flushes = c->flush_epoch;
+    struct code_page page;
 
-    c->special_tf = (c->hflags & HF_TF) != 0;
+    if (!special && !opt->no_jc && (!c->exit_tb || opt->no_chain) && e->lip == lip &&
+        c->last_leave != LEAVE_RECHECK) {
+        c->stat[ST_LOOKUP_JC]++;
+        c->exit_tb = NULL;
+        return e->host;
+    }
     struct tb *tb = find_tb(c, lip, &page);
     if (c->exit_tb && flushes == c->flush_epoch && !special) {
         chain(c, c->exit_tb, c->exit_slot, tb, lip, &page);
     }
     c->exit_tb = NULL;
+    if (!special && !opt->no_jc && tb->n_pages && !tb->invalid) {
+        tlb_jc_insert(c, lip, tb->entry);
+    }
+    return tb->entry;
+}
+
+/* Look up, link to where we came from, run until something ends it. */
+static void run_block(struct guest_cpu *c)
+{
+    bool special = c->hflags & HF_SPECIAL;
+
+    c->special_tf = (c->hflags & HF_TF) != 0;
+    const void *code = code_for(c, cur_lip(c), special);
     if (special) {
         c->shadow = 0;
         c->eflags &= ~FL_RF;
-    } else if (!c->vm->opt.no_jc && tb->n_pages && !tb->invalid) {
-        tlb_jc_insert(c, lip, tb->entry);
     }
     if (c->vm->opt.dump & (DUMP_EXIT | DUMP_EXEC)) {
         dump_exit(c, c->leave);
     }
     c->stat[ST_ENTERS]++;
+    c->last_leave = 0;
     resume_fpu(c);
-    c->leave = xbt_enter_code(c, tb->entry);
+    c->leave = xbt_enter_code(c, code);
     dispatch_leave(c, c->leave);
 }
 

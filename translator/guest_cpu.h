@@ -264,6 +264,7 @@ struct guest_cpu {
     struct tb *exit_tb;          /* the block left through an unlinked direct exit, and which */
     uint32_t exit_slot;
     uint32_t leave;              /* LEAVE_*: why the loop got control back */
+    uint32_t last_leave;         /* the one before the current block was looked up */
     uint64_t slow_addr;          /* slow-path scratch: guest linear address */
     uint32_t slow_size, slow_flags;
     uint8_t  bounce[64] __attribute__((aligned(64)));
