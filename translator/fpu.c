@@ -123,11 +123,28 @@ static void image_expand(uint8_t *img)
         xbt_zero(img + XS_AVX, XS_AVX_END - XS_AVX);
 }
 
+/* Does the x87 component hold its initial state?  (The pointers are nobody's: they are never shown.) */
+static bool x87_is_initial(const uint8_t *img)
+{
+    uint64_t st = 0;
+
+    if ((fpu_get64(img, FX_FCW) & 0x000000ffffffffffull) != FCW_INIT)
+        return false;
+    for (unsigned i = FX_ST; i < FX_XMM; i += 8)
+        st |= fpu_get64(img, i);
+    return !st;
+}
+
 static inline void host_load(uint8_t *img)
 {
+    uint64_t bv = fpu_get64(img, XS_BV) & host.mask;
+
     fpu_put32(img, FX_MXCSR, fpu_get32(img, FX_MXCSR) & host.mxcsr_mask);
     if (__builtin_expect(host.mask, 7)) {
-        fpu_put64(img, XS_BV, fpu_get64(img, XS_BV) & host.mask);
+        /* Loaded as "in use", x87 would stay so, and every park would have to save it. */
+        if ((bv & XF_X87) && x87_is_initial(img))
+            bv &= ~XF_X87;
+        fpu_put64(img, XS_BV, bv);
         fpu_put64(img, XS_COMP, 0);
         fpu_put64(img, XS_COMP + 8, 0);
         __asm__ volatile("xrstor64 %0" : : "m"(*(uint8_t (*)[XBT_FPU_AREA])img), "a"(host.mask), "d"(0));
