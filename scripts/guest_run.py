@@ -159,6 +159,7 @@ class Job:
                     except subprocess.TimeoutExpired:
                         process.kill()
                         process.wait()
+                process.stdout.close()
             result.seconds = time.monotonic() - start
             result.status = process.returncode if finished else None
         return result
