@@ -61,6 +61,9 @@ static void check_alignment(struct guest_cpu *c, uint64_t lin, uint32_t flags)
     if ((flags & TH_F_ALIGN) && (lin & ((flags & 0xffff) - 1))) {
         cpu_raise_err(c, EXC_GP, 0);
     }
+    if ((flags & TH_F_AC) && (lin & (TH_AC_UNIT(flags & 0xffff) - 1))) {
+        cpu_raise_err(c, EXC_AC, 0);
+    }
 }
 
 void *xbt_thunk_read(struct guest_cpu *c, uint64_t lin, uint32_t flags)

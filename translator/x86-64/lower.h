@@ -26,7 +26,7 @@ struct cold {
     uint8_t *seg[3];         /* jumps to the segment fault */
     uint8_t *unaligned;      /* jump to the crossing check */
     uint8_t *fast;           /* where the crossing check goes back to */
-    uint8_t *miss, *cross;   /* jumps to the slow access */
+    uint8_t *miss, *cross, *misaligned; /* jumps to the slow access */
     uint8_t *resume;         /* the op that uses the address */
     uint8_t *after;          /* behind the ops [use, use_end) */
     uint8_t *branch;         /* COLD_EXIT: rel32 field of the branch to the stub */

@@ -31,6 +31,8 @@
 #define TH_F_SS   0x10000   /* stack reference: non-canonical gives #SS */
 #define TH_F_RMW  0x20000
 #define TH_F_ALIGN 0x40000  /* the instruction demands alignment: a misaligned address gives #GP before #PF */
+#define TH_AC_UNIT(size) ((size) > 8 ? (size) == 10 ? 8 : (size) : (size)) /* what an operand is aligned to */
+#define TH_F_AC   0x80000   /* alignment is checked (HF_AC): a misaligned address gives #AC before #PF */
 
 /* What xbt_enter() returns. */
 #define LEAVE_UNLINKED 1
