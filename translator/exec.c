@@ -55,20 +55,59 @@ static void resume_fpu(struct guest_cpu *c)
     }
 }
 
-/* MOVAPS and friends: on the fast path the host itself complains. */
-static void check_alignment(struct guest_cpu *c, uint64_t lin, uint32_t flags)
+/* A waiting x87 instruction found a pending exception: #MF, or FERR# to the interrupt controller. */
+static _Noreturn void raise_mf(struct guest_cpu *c)
 {
-    if ((flags & TH_F_ALIGN) && (lin & ((flags & 0xffff) - 1))) {
+    if (!(c->cr[0] & CR0_NE)) {
+        tb_restore_state(c, c->unwind_pc);
+        c->unwind_pc = 0;
+        fpu_park(c);
+        if (c->host->set_ferr) {
+            c->host->set_ferr(c, true);
+        }
+        leave_to_loop(c, LEAVE_HELPER);
+    }
+    cpu_raise(c, EXC_MF);
+}
+
+static bool mxcsr_mm(void)
+{
+    uint32_t mxcsr;
+
+    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+    return mxcsr >> 17 & 1;
+}
+
+static bool x87_pending(void)
+{
+    uint16_t fsw;
+
+    __asm__ volatile("fnstsw %0" : "=m"(fsw));
+    return fsw >> 7 & 1;
+}
+
+/* What comes before the page fault: on the fast path the host itself complains (SDM vol. 3, table 6-2). */
+static void check_before_page(struct guest_cpu *c, uint64_t lin, uint32_t flags)
+{
+    uint32_t size = flags & 0xffff;
+
+    if ((flags & TH_F_X87) && x87_pending()) {
+        raise_mf(c);
+    }
+    if (cpu_code64(c) && (uint64_t)((int64_t)(lin << 16) >> 16) != lin && !(c->cr[4] & CR4_LA57)) {
+        return;                             /* not canonical: found by the access */
+    }
+    if ((flags & TH_F_ALIGN) && (lin & (size - 1)) && !((flags & TH_F_MM) && mxcsr_mm())) {
         cpu_raise_err(c, EXC_GP, 0);
     }
-    if ((flags & TH_F_AC) && (lin & (TH_AC_UNIT(flags & 0xffff) - 1))) {
+    if ((flags & TH_F_AC) && (lin & (TH_AC_UNIT(size) - 1))) {
         cpu_raise_err(c, EXC_AC, 0);
     }
 }
 
 void *xbt_thunk_read(struct guest_cpu *c, uint64_t lin, uint32_t flags)
 {
-    check_alignment(c, lin, flags);
+    check_before_page(c, lin, flags);
     c->slow_flags = (flags & TH_F_SS) != 0;
     void *p = tlb_slow_read(c, lin, flags & 0xffff);
     resume_fpu(c);
@@ -77,7 +116,7 @@ void *xbt_thunk_read(struct guest_cpu *c, uint64_t lin, uint32_t flags)
 
 void *xbt_thunk_write(struct guest_cpu *c, uint64_t lin, uint32_t flags)
 {
-    check_alignment(c, lin, flags);
+    check_before_page(c, lin, flags);
     c->slow_flags = (flags & TH_F_SS) != 0;
     c->commit.active = 0;
     void *p = tlb_slow_write(c, lin, flags & 0xffff, (flags & TH_F_RMW) != 0);
@@ -166,16 +205,7 @@ _Noreturn void xbt_signal_landing(struct guest_cpu *c, uint32_t trapno)
     case EXC_SS:
         cpu_raise_err(c, EXC_SS, 0);
     case EXC_MF:
-        if (!(c->cr[0] & CR0_NE)) {
-            tb_restore_state(c, c->unwind_pc);
-            c->unwind_pc = 0;
-            fpu_park(c);
-            if (c->host->set_ferr) {
-                c->host->set_ferr(c, true);
-            }
-            leave_to_loop(c, LEAVE_HELPER);
-        }
-        cpu_raise(c, EXC_MF);
+        raise_mf(c);
     case EXC_XM:
         cpu_raise(c, c->cr[4] & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
     default:

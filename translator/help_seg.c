@@ -402,7 +402,7 @@ int help_lar(struct guest_cpu *c, const struct dec_insn *in)
     check_protected(c);
     ok = desc_visible(c, read_rm16(c, in), &d, legacy, ia32e);
     if (ok) {
-        gpr_write(c, in->reg, in->opsize, false, d.hi & DESC_ATTR_MASK);
+        gpr_write(c, in->reg, in->opsize, false, d.hi & 0x00ffff00); /* limit 19:16 too, as hardware does */
     }
     set_zf(c, ok);
     return HELP_NEXT;

@@ -50,6 +50,9 @@ struct recipe {
     int32_t imm;
 };
 
+enum { ALIGN_HOST = 1,   /* the host's instruction faults by itself (MOVAPS...): no crossing guard */
+       ALIGN_MXCSR = 2 };/* it depends on MXCSR.MM */
+
 struct ir_op {
     uint8_t op;
     uint8_t size;       /* access or operand size in bytes */
@@ -60,7 +63,9 @@ struct ir_op {
     uint8_t width;      /* AK_REG: address width */
     uint8_t slot;       /* exits */
     uint8_t cc;
-    uint8_t aligned;    /* ADDR: the host instruction itself demands alignment (MOVAPS...): no crossing guard */
+    uint8_t aligned;    /* ADDR: ALIGN_*: the instruction demands alignment */
+    uint8_t no_ac;      /* ADDR: never #AC */
+    uint8_t x87_wait;   /* ADDR: a pending x87 exception comes before the operand's faults */
     /* annotations of the flag pass */
     uint8_t load_fl;    /* host flags := cpu->fl before the op (after its ADDR) */
     uint8_t save_fl;    /* cpu->fl := host flags after the op */

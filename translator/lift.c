@@ -24,6 +24,16 @@ static unsigned stack_width(const struct ir_block *b, const struct dec_insn *in)
     return in->mode == 2 ? 8 : b->key.hflags & HF_SS32 ? 4 : 2;
 }
 
+/* Does the host's own instruction fault on any misaligned address?  Other SSE operands are let through with
+ * MXCSR.MM = 1 (AMD misaligned SSE mode, APM vol. 1, 4.3.2). */
+static bool always_aligned(const struct dec_insn *in)
+{
+    unsigned op = in->opcode;
+
+    return in->map == 1 ? op == 0x28 || op == 0x29 || op == 0x2b || op == 0x6f || op == 0x7f || op == 0xe7 || op == 0xc7
+                        : in->map == 2 && op == 0x2a;
+}
+
 static void put_addr_insn(struct ir_block *b, const struct dec_insn *in, unsigned size, unsigned acc, int64_t extra)
 {
     struct ir_op *o = put(b, IR_ADDR, in);
@@ -32,7 +42,11 @@ static void put_addr_insn(struct ir_block *b, const struct dec_insn *in, unsigne
     o->acc = (uint8_t)acc;
     o->seg = in->seg;
     o->imm = extra;
-    o->aligned = (in->row->attr & IA_ALIGN) != 0;
+    o->aligned = !(in->row->attr & IA_ALIGN) ? 0 : always_aligned(in) ? ALIGN_HOST : ALIGN_MXCSR;
+    /* Masked elements are not accessed and not checked. */
+    o->no_ac = in->row->cls == CL_NATIVE && in->map == 2 && in->vex &&
+               ((in->opcode & 0xfc) == 0x2c || in->opcode == 0x8c || in->opcode == 0x8e);
+    o->x87_wait = (in->row->attr & (IA_FWAITING | IA_MMX)) != 0;
 }
 
 static void put_addr_stack(struct ir_block *b, const struct dec_insn *in, unsigned reg, int64_t off, unsigned size,

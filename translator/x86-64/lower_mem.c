@@ -124,7 +124,7 @@ static void crossing_test(struct x64_buf *b, unsigned size)
 /* Must a misaligned operand raise #AC?  Those that demand alignment raise #GP by themselves. */
 static bool alignment_checked(const struct lower *l, const struct ir_op *o)
 {
-    return (l->ir->key.hflags & HF_AC) && o->size > 1 && !o->aligned;
+    return (l->ir->key.hflags & HF_AC) && o->size > 1 && !o->aligned && !o->no_ac;
 }
 
 void lower_addr(struct lower *l, unsigned index)
@@ -142,11 +142,14 @@ void lower_addr(struct lower *l, unsigned index)
 
     compute_address(l, o);
     add_segment(l, k, o);
-    if (alignment_checked(l, o)) {
+    if (o->aligned == ALIGN_MXCSR) {
+        x64_test_ri8(b, X_R10, (uint8_t)(o->size - 1));
+        k->misaligned = x64_jcc(b, CC_NE, NULL);
+    } else if (alignment_checked(l, o)) {
         x64_test_ri8(b, X_R10, (uint8_t)(TH_AC_UNIT(o->size) - 1));
         k->misaligned = x64_jcc(b, CC_NE, NULL);
     }
-    if (o->size > 1 && !(o->aligned && l->fmt == TLB_FLAT)) {
+    if (o->size > 1 && o->aligned != ALIGN_MXCSR && !(o->aligned && l->fmt == TLB_FLAT)) {
         if (o->size <= 8 && !(o->size & (o->size - 1))) {
             x64_test_ri8(b, X_R10, (uint8_t)(o->size - 1));
             k->unaligned = x64_jcc(b, CC_NE, NULL);
@@ -200,7 +203,8 @@ void lower_cold_access(struct lower *l, struct cold *k)
     patch_here(b, k->cross);
     patch_here(b, k->misaligned);
     x64_mov_ri(b, X_R9, o->size | (o->seg == S_SS ? TH_F_SS : 0) | (o->acc == OA_W ? 0 : TH_F_RMW) |
-                          (o->aligned ? TH_F_ALIGN : 0) | (alignment_checked(l, o) ? TH_F_AC : 0));
+                          (o->aligned ? TH_F_ALIGN : 0) | (alignment_checked(l, o) ? TH_F_AC : 0) |
+                          (o->aligned == ALIGN_MXCSR ? TH_F_MM : 0) | (o->x87_wait ? TH_F_X87 : 0));
     lower_call_thunk(l, wr ? TH_SLOW_WRITE : TH_SLOW_READ);
     lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
     jump_back(b, k->resume);

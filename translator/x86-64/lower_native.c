@@ -218,6 +218,12 @@ static void finish(struct lower *l, const struct enc *e)
     }
 }
 
+/* EXTRQ, INSERTQ: length and index. */
+static bool two_immediates(const struct insn_row *row)
+{
+    return row->op[2].loc == OL_IMM && (row->op[1].loc == OL_IMM || row->op[3].loc == OL_IMM);
+}
+
 static void put_imm(struct x64_buf *b, const struct dec_insn *in)
 {
     uint64_t v = (uint64_t)in->imm;
@@ -225,6 +231,9 @@ static void put_imm(struct x64_buf *b, const struct dec_insn *in)
     for (unsigned i = 0; i < in->imm_size; i++) {
         x64_byte(b, v & 0xff);
         v >>= 8;
+    }
+    if (two_immediates(in->row)) {
+        x64_byte(b, (uint64_t)in->imm2 & 0xff);
     }
 }
 

@@ -31,8 +31,10 @@
 #define TH_F_SS   0x10000   /* stack reference: non-canonical gives #SS */
 #define TH_F_RMW  0x20000
 #define TH_F_ALIGN 0x40000  /* the instruction demands alignment: a misaligned address gives #GP before #PF */
-#define TH_AC_UNIT(size) ((size) > 8 ? (size) == 10 ? 8 : (size) : (size)) /* what an operand is aligned to */
+#define TH_AC_UNIT(size) ((size) == 10 ? 8u : (size) > 16 ? 16u : (size)) /* what an operand is aligned to */
 #define TH_F_AC   0x80000   /* alignment is checked (HF_AC): a misaligned address gives #AC before #PF */
+#define TH_F_MM   0x100000  /* with TH_F_ALIGN: not when MXCSR.MM is set */
+#define TH_F_X87  0x200000  /* a pending x87 exception comes first */
 
 /* What xbt_enter() returns. */
 #define LEAVE_UNLINKED 1
