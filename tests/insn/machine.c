@@ -355,6 +355,8 @@ static void store_fpu(struct guest_cpu *c, struct snip_state *out)
     for (unsigned i = 0; i < 16; i++)
         out->gpr[i] = GPR(c, i);
     memcpy(out->ximg, c->fpu, XIMG_SIZE);
+    for (unsigned i = 0; i < 6; i++)
+        out->sel[i] = c->seg[i].sel;
     out->fs_base = c->seg[S_FS].base;
     out->gs_base = c->seg[S_GS].base;
     out->cr2 = 0;
@@ -385,6 +387,8 @@ static void read_frame(struct machine *m, struct snip_state *out)
         phys += w;
     }
     out->rip = get64(m, phys);
+    out->sel[S_CS] = (uint16_t)get64(m, phys + w);
+    out->sel[S_SS] = (uint16_t)get64(m, phys + 4 * w);
     out->rflags = get64(m, phys + 2 * w);
     out->gpr[R_RSP] = get64(m, phys + 3 * w);
     if (!lm) {

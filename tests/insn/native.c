@@ -71,6 +71,32 @@ static void enter(ucontext_t *uc)
         __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SEL_DS16));
 }
 
+static void get_selectors(uint16_t *sel, uint64_t csgsfs)
+{
+    __asm__ volatile("mov %%es, %0" : "=m"(sel[0]));
+    sel[1] = (uint16_t)csgsfs;
+    sel[2] = (uint16_t)(csgsfs >> 48);
+    __asm__ volatile("mov %%ds, %0" : "=m"(sel[3]));
+    __asm__ volatile("mov %%fs, %0" : "=m"(sel[4]));
+    __asm__ volatile("mov %%gs, %0" : "=m"(sel[5]));
+}
+
+/* Back to what the harness and 32-bit snippets expect.  64-bit code never looks at DS and ES. */
+static void reset_selectors(const uint16_t *sel)
+{
+    if (sel[0] != SEL_UDS || sel[3] != SEL_UDS)
+        __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SEL_UDS));
+    if (sel[5])
+        __asm__ volatile("mov %0, %%gs" : : "r"(0));
+    if (sel[4]) {
+        __asm__ volatile("mov %0, %%fs" : : "r"(0));
+        if (fsgsbase)
+            __asm__ volatile("wrfsbase %0" : : "r"(host_fs));
+        else
+            syscall(SYS_arch_prctl, 0x1002 /* ARCH_SET_FS */, host_fs);
+    }
+}
+
 static void leave(ucontext_t *uc)
 {
     greg_t *g = uc->uc_mcontext.gregs;
@@ -95,13 +121,13 @@ static void leave(ucontext_t *uc)
 static void on_signal(int sig, siginfo_t *si, void *ctx)
 {
     if (phase == RUN) {
+        get_selectors(run_out->sel, (uint64_t)((ucontext_t *)ctx)->uc_mcontext.gregs[REG_CSGSFS]);
         if (fsgsbase && run_mode == SM_64) {
             __asm__ volatile("rdfsbase %0" : "=r"(run_out->fs_base));
             __asm__ volatile("rdgsbase %0" : "=r"(run_out->gs_base));
             __asm__ volatile("wrfsbase %0" : : "r"(host_fs));
         }
-        if (run_mode == SM_16)
-            __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SEL_UDS));
+        reset_selectors(run_out->sel);
         leave(ctx);
         return;
     }
@@ -173,6 +199,13 @@ void native_init(void)
         sigaction(sigs[i], &sa, &old_action[sigs[i]]);
 }
 
+void native_set_ro_page(const uint8_t *bytes)
+{
+    mprotect(native_win + RO_OFF, 4096, PROT_READ | PROT_WRITE);
+    memcpy(native_win + RO_OFF, bytes, 4096);
+    mprotect(native_win + RO_OFF, 4096, PROT_READ | PROT_EXEC);
+}
+
 bool native_has_mode(enum snip_mode mode)
 {
     return mode != SM_16 || ldt_ok;
@@ -185,5 +218,9 @@ void __attribute__((noinline)) native_run(enum snip_mode mode, const struct snip
     run_mode = mode;
     *out = *in;
     phase = START;
-    __asm__ volatile("int3" : : : "memory");
+    /* Of these flags the kernel keeps what the interrupted code had. */
+    uint64_t keep = ~0x204000ull, set = in->rflags & 0x204000;
+    __asm__ volatile("lea -128(%%rsp), %%rsp; pushf; and %0, (%%rsp); or %1, (%%rsp); popf\n\t"
+                     "int3\n\t"
+                     "pushf; and %0, (%%rsp); popf; lea 128(%%rsp), %%rsp" : : "r"(keep), "r"(set) : "memory", "cc");
 }

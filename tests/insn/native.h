@@ -15,6 +15,8 @@
 void native_init(void);
 extern uint8_t *const native_win;
 void native_run(enum snip_mode mode, const struct snip_state *in, struct snip_state *out);
+/* Contents of the read-only page. */
+void native_set_ro_page(const uint8_t *bytes);
 bool native_has_mode(enum snip_mode mode);
 
 #endif

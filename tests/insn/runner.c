@@ -9,6 +9,7 @@
 
 #define FL_COMPARED 0x00254fd5u   /* status, TF, IF, DF, NT, RF, AC, ID */
 #define TEMPLATE (1u << 16)
+#define PAD 32            /* INT3s in front of a snippet */
 
 static uint8_t noise[TEMPLATE + DATA_SIZE];
 
@@ -51,34 +52,43 @@ void runner_init(struct runner *r, const char *machine, uint64_t seed)
     memset(r, 0, sizeof(*r));
     r->rng = seed * 2 + 0x9e3779b97f4a7c15ull;
     r->verbose = 20;
-    r->next_code = CODE_OFF;
+    r->next_code = CODE_OFF + PAD;
     r->m = machine_new(o);
     native_init();
     for (unsigned i = 0; i < sizeof(noise); i += 8) {
         uint64_t v = rand_value(r);
         memcpy(noise + i, &v, 8);
     }
-    /* The read-only page is the same for the whole run: its native copy cannot be written any more. */
-    memcpy(r->m->win + RO_OFF, native_win + RO_OFF, 4096);
+    native_set_ro_page(noise);
+    memcpy(r->m->win + RO_OFF, noise, 4096);
+}
+
+uint32_t runner_next_place(struct runner *r, const struct snippet *s, unsigned tail)
+{
+    uint32_t end = CODE_OFF + (s->mode == SM_16 ? 0x10000 : CODE_SIZE);
+    uint32_t at = (r->next_code + 15) & ~15u;
+
+    if (tail)
+        at = ((at + 4095) & ~4095u) + 4096 - tail;
+    if (at + s->len + 64 > end) {
+        machine_flush(r->m);
+        r->next_code = CODE_OFF + PAD;
+        at = tail ? CODE_OFF + 4096 - tail : CODE_OFF + PAD;
+    }
+    return at;
 }
 
 void runner_place(struct runner *r, struct snippet *s, unsigned tail)
 {
-    uint32_t at = (r->next_code + 15) & ~15u;
-    uint8_t buf[512];
+    uint8_t buf[1024];
 
-    if (tail)
-        at = ((at + 4095) & ~4095u) + 4096 - tail;
-    if (at + s->len + 64 > CODE_OFF + CODE_SIZE) {
-        machine_flush(r->m);
-        at = tail ? CODE_OFF + 4096 - tail : CODE_OFF;
-    }
-    memcpy(buf, s->code, s->len);
-    memset(buf + s->len, 0xcc, 16);
-    s->at = at;
-    memcpy(native_win + at, buf, s->len + 16);
-    machine_write_code(r->m, at, buf, s->len + 16);
-    r->next_code = at + s->len + 16;
+    s->at = runner_next_place(r, s, tail);
+    memset(buf, 0xcc, PAD);
+    memcpy(buf + PAD, s->code, s->len);
+    memset(buf + PAD + s->len, 0xcc, 16);
+    memcpy(native_win + s->at - PAD, buf, s->len + PAD + 16);
+    machine_write_code(r->m, s->at - PAD, buf, s->len + PAD + 16);
+    r->next_code = s->at + s->len + 16 + PAD;
 }
 
 static void rand_ximg(struct runner *r, uint8_t *img)
@@ -192,15 +202,17 @@ static void diff_bytes(struct diff *d, const char *name, const uint8_t *a, const
     DIFF(d, "    %-8s native %s\n             xbt    %s\n", name, text[0], text[1]);
 }
 
-static void diff_ximg(struct diff *d, const struct snippet *s, uint8_t *a, uint8_t *b)
+static void diff_ximg(struct diff *d, const struct snippet *s, int vector, uint8_t *a,
+                      uint8_t *b)
 {
     char name[16];
-    uint64_t sw_mask = s->x87_ignore ? 0xb8ff : 0xffff;
 
     ximg_normalize(a);
     ximg_normalize(b);
+    if (s->microcoded && vector == 14)
+        memcpy(b, a, 160);
     diff_u64(d, "fcw", a[0] | a[1] << 8, b[0] | b[1] << 8, ~0ull);
-    diff_u64(d, "fsw", a[2] | a[3] << 8, b[2] | b[3] << 8, sw_mask);
+    diff_u64(d, "fsw", a[2] | a[3] << 8, b[2] | b[3] << 8, ~0ull);
     diff_u64(d, "ftw", a[4], b[4], ~0ull);
     diff_bytes(d, "mxcsr", a + 24, b + 24, 4);
     for (unsigned i = 0; i < 8; i++) {
@@ -231,6 +243,23 @@ static void diff_memory(struct diff *d, struct runner *r, const char *name, uint
     memcpy(r->m->win + off, a, size);
 }
 
+static uint64_t error_mask(const struct snippet *s, const struct snip_state *native)
+{
+    uint64_t mask = ~0ull;
+
+    if (native->vector == 14 && s->mode >= SM_32)
+        mask &= ~0x10ull;                       /* without NX (legacy paging) there is no I/D bit */
+    if (native->vector == 14 && native->cr2 >= 0x7ffffffff000ull)
+        mask &= ~1ull;                          /* Linux does not tell whether its own pages are present */
+    return mask;
+}
+
+/* Null selectors lose their RPL when the host's kernel returns to the handler. */
+static uint16_t null_is_0(uint16_t sel)
+{
+    return sel & ~3 ? sel : 0;
+}
+
 static void diff_states(struct diff *d, struct runner *r, const struct snippet *s, struct snip_state *a,
                         struct snip_state *b)
 {
@@ -238,17 +267,21 @@ static void diff_states(struct diff *d, struct runner *r, const struct snippet *
 
     if (a->vector != b->vector)
         DIFF(d, "    exception: native %d  xbt %d\n", a->vector, b->vector);
-    diff_u64(d, "error", a->error, b->error, ~0ull);
-    diff_u64(d, "cr2", a->cr2, b->cr2, ~0ull);
+    diff_u64(d, "error", a->error, b->error, error_mask(s, a));
+    diff_u64(d, "cr2", a->cr2, b->cr2, s->microcoded ? ~0xfffull : ~0ull);
     diff_u64(d, "rip", a->rip, b->rip, ~0ull);
     for (unsigned i = 0; i < (is64 ? 16 : 8); i++)
         diff_u64(d, gpr_names[i], a->gpr[i], b->gpr[i], is64 ? ~0ull : 0xffffffffull);
+    for (unsigned i = 0; i < 6; i++) {
+        static const char *const names[6] = { "es", "cs", "ss", "ds", "fs", "gs" };
+        diff_u64(d, names[i], null_is_0(a->sel[i]), null_is_0(b->sel[i]), ~0ull);
+    }
     diff_u64(d, "rflags", a->rflags, b->rflags, FL_COMPARED & ~s->fl_ignore);
     if (is64) {
         diff_u64(d, "fs_base", a->fs_base, b->fs_base, ~0ull);
         diff_u64(d, "gs_base", a->gs_base, b->gs_base, ~0ull);
     }
-    diff_ximg(d, s, a->ximg, b->ximg);
+    diff_ximg(d, s, a->vector, a->ximg, b->ximg);
     diff_memory(d, r, "data", DATA_OFF, DATA_SIZE);
     diff_memory(d, r, "stack", STACK_OFF, STACK_SIZE);
     diff_memory(d, r, "ro-1", RO_OFF - 4096, 3 * 4096);
@@ -278,7 +311,7 @@ static void print_code(const struct snippet *s)
 static void print_input(const struct snippet *s, const struct snip_state *st)
 {
     for (unsigned i = 0; i < (s->mode == SM_64 ? 16u : 8u); i++)
-        printf("%s%s=%llx", i % 8 ? " " : "    in: ", gpr_names[i], (unsigned long long)st->gpr[i]);
+        printf("%s%s=%llx", i % 8 ? " " : i ? "\n        " : "    in: ", gpr_names[i], (unsigned long long)st->gpr[i]);
     printf(" rflags=%llx\n", (unsigned long long)st->rflags);
 }
 

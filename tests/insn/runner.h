@@ -25,12 +25,15 @@ struct snippet {
     uint32_t fl_ignore;      /* flags not compared */
     bool keep_place;         /* code is in the window already at `at` */
     uint32_t at;             /* window offset, set by runner_place() */
-    uint32_t x87_ignore;     /* 1: the x87 status word's C0-C3 are not compared */
+    bool microcoded;         /* CR2 is compared by page, x87 state not at all after a page fault */
 };
 
 void runner_init(struct runner *r, const char *machine, uint64_t seed);
 uint64_t runner_rand(struct runner *r);
-/* Copy the snippet into both windows.  `tail`: distance from a page's end where the code starts; 0 = anywhere. */
+/* Copy the snippet into both windows, INT3s around it.  `tail`: it starts so many bytes before a page's end; 0 =
+ * anywhere. */
+/* Window offset at which runner_place() will put it. */
+uint32_t runner_next_place(struct runner *r, const struct snippet *s, unsigned tail);
 void runner_place(struct runner *r, struct snippet *s, unsigned tail);
 /* A random state: GPRs are random with the pointer registers aimed at data and stack, vector registers random. */
 void runner_random_state(struct runner *r, enum snip_mode mode, struct snip_state *st);

@@ -58,6 +58,7 @@ struct snip_state {
     uint64_t rip;
     uint64_t rflags;
     uint64_t fs_base, gs_base;
+    uint16_t sel[6];     /* ES CS SS DS FS GS: results only */
     uint8_t ximg[XIMG_SIZE] __attribute__((aligned(64)));
     /* results only */
     int vector;          /* of the exception that ended it; -1: it did not end */

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test_rows.c - every row of the instruction table, in random encodings, from random states, on the host and under the
+ * engine.
+ *
+ *   test_rows MACHINE [encodings] [states] [seed] [mode] [row name]
+ *   test_rows --list     rows that are not compared with the host, and why
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/insn/gen.h"
+
+struct totals {
+    unsigned rows, excluded, not_encoded, failed;
+};
+
+static void describe(const struct insn_row *row, char *buf, size_t n)
+{
+    static const char *const map[] = { "", "0f ", "0f38 ", "0f3a " };
+    static const char *const pfx[] = { "", "66 ", "f3 ", "f2 ", "" };
+    char ext[16] = "";
+
+    if (row->modrm >= 0)
+        snprintf(ext, sizeof(ext), " %02x", row->modrm);
+    else if (row->ext >= 0)
+        snprintf(ext, sizeof(ext), " /%d", row->ext);
+    snprintf(buf, n, "%s [%s%s%s%02x%s]%s", row->name, row->attr & IA_VEX ? "vex " : "", pfx[row->pfx],
+             map[row->map & 3], row->opcode, ext, row->modrm == -2 ? " mem" : row->modrm == -3 ? " reg" : "");
+}
+
+static bool available(const struct insn_row *row, enum snip_mode mode)
+{
+    return mode == SM_64 ? !(row->attr & IA_NO64) : !(row->attr & IA_ONLY64);
+}
+
+static void run_encoding(struct runner *r, const struct insn_row *row, enum snip_mode mode, const char *name,
+                         unsigned states)
+{
+    static const uint8_t nothing[16];
+    struct snip_state st;
+    struct gen_insn g;
+    struct snippet s = { .name = name, .mode = mode, .code = nothing, .len = 15 };
+    unsigned tail = runner_rand(r) % 8 == 0 ? 1 + (unsigned)(runner_rand(r) % 8) : 0;
+
+    /* The instruction's address must be known before its bytes: place first, then write them there. */
+    uint32_t at = runner_next_place(r, &s, tail);
+    if (!gen_encode(r, row, mode, mode == SM_16 ? at : LIN + at, &g))
+        return;
+    s.code = g.bytes;
+    s.len = g.len;
+    runner_place(r, &s, tail);
+    s.fl_ignore = row->fl_undef;
+    s.microcoded = row->cls == CL_HELPER || strstr(row->name, "maskmov");
+    for (unsigned k = 0; k < states; k++) {
+        runner_random_memory(r);
+        runner_random_state(r, mode, &st);
+        gen_fix_state(r, &g, mode, &st);
+        runner_compare(r, &s, &st);
+    }
+}
+
+static void run_row(struct runner *r, const struct insn_row *row, enum snip_mode mode, unsigned encodings,
+                    unsigned states, struct totals *t)
+{
+    unsigned long runs = r->runs, bad = r->mismatches;
+    char name[64];
+
+    describe(row, name, sizeof(name));
+    r->verbose = (unsigned)bad + 1;
+    for (unsigned k = 0; k < encodings; k++)
+        run_encoding(r, row, mode, name, states);
+    t->rows++;
+    if (r->runs == runs) {
+        t->not_encoded++;
+        printf("NO ENCODING %s (%s-bit)\n", name, snip_mode_names[mode]);
+    }
+    if (r->mismatches != bad) {
+        t->failed++;
+        printf("ROW %s (%s-bit): %lu of %lu runs differ\n", name, snip_mode_names[mode], r->mismatches - bad,
+               r->runs - runs);
+    }
+}
+
+static void list_excluded(void)
+{
+    char name[64];
+
+    for (unsigned i = 0; i < insn_row_count; i++) {
+        const char *why = gen_excluded(&insn_rows[i], SM_64);
+        if (why) {
+            describe(&insn_rows[i], name, sizeof(name));
+            printf("%-32s %s\n", name, why);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const char *machine = argc > 1 ? argv[1] : "default";
+    unsigned encodings = argc > 2 ? (unsigned)atoi(argv[2]) : 12, states = argc > 3 ? (unsigned)atoi(argv[3]) : 3;
+    uint64_t seed = argc > 4 ? strtoull(argv[4], NULL, 0) : 1;
+    const char *mode_name = argc > 5 ? argv[5] : "all", *only = argc > 6 ? argv[6] : NULL;
+    static struct totals t[SM_COUNT];
+    struct runner r;
+
+    if (strcmp(machine, "--list") == 0) {
+        list_excluded();
+        return 0;
+    }
+    runner_init(&r, machine, seed);
+    for (enum snip_mode mode = 0; mode < SM_COUNT; mode++) {
+        if (!native_has_mode(mode) || (strcmp(mode_name, "all") != 0 && strcmp(mode_name, snip_mode_names[mode]) != 0))
+            continue;
+        for (unsigned i = 0; i < insn_row_count; i++) {
+            const struct insn_row *row = &insn_rows[i];
+            if (!available(row, mode) || (only && strcmp(only, row->name) != 0))
+                continue;
+            if (gen_excluded(row, mode)) {
+                t[mode].excluded++;
+                continue;
+            }
+            run_row(&r, row, mode, encodings, states, &t[mode]);
+        }
+        printf("%s-bit: %u rows compared, %u excluded, %u without encoding, %u failed\n", snip_mode_names[mode],
+               t[mode].rows, t[mode].excluded, t[mode].not_encoded, t[mode].failed);
+    }
+    return runner_finish(&r, machine);
+}
