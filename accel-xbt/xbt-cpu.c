@@ -64,9 +64,6 @@ void xbt_features_init(uint32_t host_mask)
     if (!xbt_vm.opt.host_avx) {
         drop_avx();
     }
-    if (xbt_vm.opt.tlb_force == TLB_TAGGED) {
-        offered[FEAT_7_0_ECX] |= CPUID_7_0_ECX_LA57; /* the flat tables cover 48 bits */
-    }
     if (!xbt_vm.opt.host_bmi2) {
         offered[FEAT_7_0_EBX] &= ~(uint64_t)CPUID_7_0_EBX_BMI2;
     }

@@ -10,7 +10,7 @@
 #include "qemu/osdep.h"
 #include "accel-xbt/xbt-accel.h"
 
-#define START_SIZE (1 << 14)
+#define START_SIZE (1 << 10) /* grows by itself; small, as a flush allocates it anew */
 
 static bool key_equal(const struct tb_key *a, const struct tb_key *b)
 {
