@@ -47,7 +47,6 @@ struct xbt_cpu {
     uint64_t tsc_host_offset; /* QEMU's ticks minus the host's TSC while the VM runs */
     bool flush_queued;        /* a TLB flush is in the work list (BQL) */
     bool close_queued;        /* so is the closing of logged pages (BQL) */
-    bool ignne;               /* IGNNE# asserted by a write to port F0h */
 };
 
 extern bool xbt_allowed;

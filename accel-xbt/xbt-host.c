@@ -87,19 +87,13 @@ static void set_irq13(int level)
     }
 }
 
-/* x87 errors the MS-DOS way (SDM vol. 1, D.2.1): FERR# raises IRQ 13 unless IGNNE# is asserted; a write to
- * port F0h clears the request and asserts IGNNE# until the error is gone. */
+/* x87 errors the MS-DOS way (SDM vol. 1, D.2.1): FERR# requests IRQ 13, a write to port F0h takes the request
+ * back.  The engine has no IGNNE# input: a waiting instruction in the handler before FNCLEX asks again. */
 static void set_ferr(struct guest_cpu *c, bool level)
 {
-    struct xbt_cpu *x = xbt_cpu_of(c);
     bool taken = xbt_bql_auto_lock();
 
-    if (level && !x->ignne) {
-        set_irq13(1);
-    } else if (!level) {
-        x->ignne = false;
-        set_irq13(0);
-    }
+    set_irq13(level);
     xbt_bql_auto_unlock(taken);
 }
 
@@ -109,7 +103,6 @@ static void pio_write(struct guest_cpu *c, uint16_t port, unsigned size, uint32_
     if (unlikely(port == FERR_PORT)) {
         bool taken = xbt_bql_auto_lock();
 
-        xbt_cpu_of(c)->ignne = true;
         set_irq13(0);
         xbt_bql_auto_unlock(taken);
     }
