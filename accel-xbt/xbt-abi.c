@@ -30,8 +30,8 @@ static const struct abi_field x86_fields[] = {
     F(env.mcg_status), F(env.mcg_ctl), F(env.mce_banks), F(env.tsc_aux), F(env.system_time_msr),
     F(env.wall_clock_msr), F(env.xcr0), F(env.xstate_bv),
     /* subsections */
-    F(env.exception_pending), F(env.exception_injected), F(env.exception_has_payload), F(env.exception_payload),
-    F(env.poll_control_msr), F(env.fpop), F(env.fpip), F(env.fpdp), F(env.tsc_adjust), F(env.msr_smi_count),
+    F(env.exception_pending), F(env.exception_injected), F(env.exception_has_payload),
+    F(env.exception_payload), F(env.poll_control_msr), F(env.fpop), F(env.fpip), F(env.fpdp), F(env.tsc_adjust), F(env.msr_smi_count),
     F(env.tsc_deadline), F(env.msr_ia32_misc_enable), F(env.msr_ia32_feature_control), F(env.bnd_regs),
     F(env.bndcs_regs.cfgu), F(env.bndcs_regs.sts), F(env.msr_bndcfgs), F(env.opmask_regs), F(env.xss),
     F(env.umwait), F(env.pkru), F(env.pkrs), F(env.tsx_ctrl), F(env.tsc_khz), F(env.spec_ctrl),
@@ -94,7 +94,8 @@ bool xbt_abi_check(Error **errp)
         }
     }
     if (!check_fields(&vmstate_x86_cpu, x86_fields, ARRAY_SIZE(x86_fields), "X86CPU", &seen, errp) ||
-        !check_fields(&vmstate_cpu_common, common_fields, ARRAY_SIZE(common_fields), "CPUState", &seen, errp)) {
+        !check_fields(&vmstate_cpu_common, common_fields, ARRAY_SIZE(common_fields), "CPUState", &seen,
+                      errp)) {
         return false;
     }
     /* The table of the binary must be the one we know, not a table without our fields. */

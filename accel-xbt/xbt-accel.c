@@ -26,10 +26,10 @@ struct flag_name {
 };
 
 static const struct flag_name dump_names[] = {
-    { "guest", DUMP_GUEST }, { "ir", DUMP_IR }, { "host", DUMP_HOST }, { "exit", DUMP_EXIT }, { "exec", DUMP_EXEC },
-    { NULL, 0 },
+    {"guest", DUMP_GUEST}, {"ir", DUMP_IR},     {"host", DUMP_HOST},
+    {"exit", DUMP_EXIT},   {"exec", DUMP_EXEC}, {NULL, 0},
 };
-static const struct flag_name mask_names[] = { { "no-bmi2", XBT_NO_BMI2 }, { "no-avx", XBT_NO_AVX }, { NULL, 0 } };
+static const struct flag_name mask_names[] = {{"no-bmi2", XBT_NO_BMI2}, {"no-avx", XBT_NO_AVX}, {NULL, 0}};
 
 /* "a+b+c" -> bits. */
 static bool parse_flags(const char *prop, const char *text, const char *sep, const struct flag_name *names,
@@ -50,7 +50,8 @@ static bool parse_flags(const char *prop, const char *text, const char *sep, con
             for (n = names + 1; n->name; n++) {
                 g_string_append_printf(all, ", %s", n->name);
             }
-            error_setg(errp, "Property '%s' does not know '%s'; it takes %s, joined by '+'", prop, *w, all->str);
+            error_setg(errp, "Property '%s' does not know '%s'; it takes %s, joined by '+'", prop, *w,
+                       all->str);
             return false;
         }
         bits |= n->bit;
@@ -255,25 +256,50 @@ static bool check_machine(MachineState *ms, Error **errp)
     return true;
 }
 
-static int xbt_init_machine(MachineState *ms)
+static int count_one(void *count, QemuOpts *opts, Error **errp)
 {
-    XbtAccelState *s = XBT_ACCEL(ms->accelerator);
-    const char *why = NULL;
-    Error *err = NULL;
+    ++*(int *)count;
+    return 0;
+}
 
-    if (!xbt_abi_check(&err) || !host_ok(&err) || !check_machine(ms, &err)) {
-        error_report_err(err);
-        return -EINVAL;
+/* With another -accel to fall back to QEMU goes on; otherwise its "failed to initialize" would only repeat
+ * us. */
+static int refuse(Error *err)
+{
+    int accels = 0;
+
+    error_report_err(err);
+    qemu_opts_foreach(qemu_find_opts("accel"), count_one, &accels, NULL);
+    if (accels < 2) {
+        exit(1);
     }
+    return -EINVAL;
+}
+
+static bool start_engine(const XbtAccelState *s, Error **errp)
+{
+    const char *why = NULL;
+
     fill_options(s);
     xbt_vm.phys = physmap_new();
     if (!xbt_vm.phys) {
-        error_report("xbt: no memory for the physical memory map");
-        return -ENOMEM;
+        error_setg(errp, "xbt: no memory for the physical memory map");
+        return false;
     }
     if (!xbt_vm_init(&xbt_vm, &xbt_hash_qht, &why)) {
-        error_report("xbt: cannot start: %s", why ? why : "unknown reason");
-        return -ENOMEM;
+        error_setg(errp, "xbt: cannot start: %s", why ? why : "unknown reason");
+        return false;
+    }
+    return true;
+}
+
+static int xbt_init_machine(MachineState *ms)
+{
+    XbtAccelState *s = XBT_ACCEL(ms->accelerator);
+    Error *err = NULL;
+
+    if (!xbt_abi_check(&err) || !host_ok(&err) || !check_machine(ms, &err) || !start_engine(s, &err)) {
+        return refuse(err);
     }
     xbt_signals_install();
     xbt_features_init(s->host_mask);
@@ -320,7 +346,8 @@ static void xbt_accel_class_init(ObjectClass *oc, void *data)
     object_class_property_add(oc, "tb-size", "int", get_tb_size, set_tb_size, NULL, NULL);
     object_class_property_set_description(oc, "tb-size", "Code cache in MiB (1..2047, default 128)");
     object_class_property_add(oc, "flush-every", "int", get_flush_every, set_flush_every, NULL, NULL);
-    object_class_property_set_description(oc, "flush-every", "Flush the code cache every N blocks (0 = never)");
+    object_class_property_set_description(oc, "flush-every",
+                                          "Flush the code cache every N blocks (0 = never)");
     add_str(oc, "dump", get_dump, set_dump, "Log stages: guest+ir+host+exit+exec");
     add_str(oc, "dump-filter", get_dump_filter, set_dump_filter, "Dump only blocks in lo-hi (hex)");
     add_str(oc, "tlb", get_tlb, set_tlb, "Software TLB: auto, flat or tagged");

@@ -102,7 +102,8 @@ MemoryRegion *xbt_memory_region(uint64_t ram_addr, uint64_t *offset);
 /* Physical map entry of a section again (its logging changed). BQL. */
 void xbt_memory_remap(MemoryRegion *mr);
 /* The mapped parts of a region. BQL. */
-void xbt_memory_each(MemoryRegion *mr, void (*fn)(uint64_t ram_addr, uint64_t size, void *opaque), void *opaque);
+void xbt_memory_each(MemoryRegion *mr, void (*fn)(uint64_t ram_addr, uint64_t size, void *opaque),
+                     void *opaque);
 /* BQL: have every vCPU drop its translations; then each calls xbt_dirty_flushed(). */
 void xbt_memory_flush(void);
 void xbt_dirty_init(void);

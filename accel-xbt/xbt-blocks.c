@@ -118,7 +118,8 @@ static strList *disassemble(const uint8_t *code, size_t size, uint64_t address, 
     cs_option(cs, CS_OPT_SKIPDATA, CS_OPT_ON);
     insn = cs_malloc(cs);
     while (size && cs_disasm_iter(cs, &code, &size, &address, insn)) {
-        QAPI_LIST_APPEND(tail, g_strdup_printf("%016" PRIx64 "  %s %s", insn->address, insn->mnemonic, insn->op_str));
+        QAPI_LIST_APPEND(tail, g_strdup_printf("%016" PRIx64 "  %s %s", insn->address, insn->mnemonic,
+                                               insn->op_str));
     }
     cs_free(insn, 1);
     cs_close(&cs);
@@ -146,7 +147,8 @@ static strList *guest_code(const struct summary *s)
     if (!s->n_pages || !read_ram(s->key.phys_pc, buf, first)) {
         return NULL;
     }
-    if (first < s->guest_size && !(s->n_pages == 2 && read_ram(s->page[1], buf + first, s->guest_size - first))) {
+    if (first < s->guest_size &&
+        !(s->n_pages == 2 && read_ram(s->page[1], buf + first, s->guest_size - first))) {
         return NULL;
     }
     return disassemble(buf, s->guest_size, s->lip, code_bits(s));
@@ -174,7 +176,8 @@ static XbtBlock *block_info(const struct summary *s, bool text)
     return b;
 }
 
-XbtBlockList *qmp_query_xbt_blocks(bool has_count, int64_t count, bool has_disassemble, bool text, Error **errp)
+XbtBlockList *qmp_query_xbt_blocks(bool has_count, int64_t count, bool has_disassemble, bool text,
+                                   Error **errp)
 {
     g_autofree struct summary *kept = NULL;
     XbtBlockList *list = NULL;

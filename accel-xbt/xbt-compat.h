@@ -29,6 +29,8 @@
 #include "qemu/log.h"
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
+#include "qemu/config-file.h"
+#include "qemu/option.h"
 #include "qemu/qht.h"
 #include "qemu/rcu.h"
 #include "qemu/units.h"

@@ -27,7 +27,8 @@ static uint32_t host_word(FeatureWord w)
     const FeatureWordInfo *info = &feature_word_info[w];
     uint32_t r[4] = { 0 };
 
-    if (info->type != CPUID_FEATURE_WORD || info->cpuid.eax > __get_cpuid_max(info->cpuid.eax & 0x80000000, NULL)) {
+    if (info->type != CPUID_FEATURE_WORD ||
+        info->cpuid.eax > __get_cpuid_max(info->cpuid.eax & 0x80000000, NULL)) {
         return 0;
     }
     __cpuid_count(info->cpuid.eax, info->cpuid.ecx, r[R_EAX], r[R_EBX], r[R_ECX], r[R_EDX]);
@@ -58,7 +59,8 @@ static void init_xsave_layout(void)
 
 void xbt_features_init(uint32_t host_mask)
 {
-#define WORD(w, emulated, native) offered[w] = (uint64_t)(uint32_t)(emulated) | ((uint32_t)(native) & host_word(w));
+#define WORD(w, emulated, native) \
+    offered[w] = (uint64_t)(uint32_t)(emulated) | ((uint32_t)(native)&host_word(w));
 #include "accel-xbt/xbt-features.inc"
 #undef WORD
     if (!xbt_vm.opt.host_avx) {
@@ -128,7 +130,8 @@ static void refresh_xsave_components(CPUX86State *env)
 
 static bool is_component_word(FeatureWord w)
 {
-    return w == FEAT_XSAVE_XCR0_LO || w == FEAT_XSAVE_XCR0_HI || w == FEAT_XSAVE_XSS_LO || w == FEAT_XSAVE_XSS_HI;
+    return w == FEAT_XSAVE_XCR0_LO || w == FEAT_XSAVE_XCR0_HI || w == FEAT_XSAVE_XSS_LO ||
+           w == FEAT_XSAVE_XSS_HI;
 }
 
 static bool filter_features(X86CPU *cpu, Error **errp)

@@ -36,7 +36,8 @@ static GPtrArray *mark_later;    /* regions to mark whole after the flush */
 
 /* ---- QEMU's bitmaps ---- */
 
-/* The word and bit of a page.  The words stay where they are when RAM is added; the table of blocks does not. */
+/* The word and bit of a page.  The words stay where they are when RAM is added; the table of blocks does
+ * not. */
 static unsigned long *dirty_word(unsigned client, uint64_t ram_addr)
 {
     uint64_t page = ram_addr / PAGE;

@@ -12,8 +12,19 @@
 #include "accel-xbt/xbt-accel.h"
 
 enum {
-    FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_FOP = 6, FX_FIP = 8, FX_FDP = 16, FX_MXCSR = 24, FX_MXCSR_MASK = 28,
-    FX_ST = 32, FX_XMM = 160, XS_BV = 512, XS_XCOMP = 520, XS_YMMH = 576,
+    FX_FCW = 0,
+    FX_FSW = 2,
+    FX_FTW = 4,
+    FX_FOP = 6,
+    FX_FIP = 8,
+    FX_FDP = 16,
+    FX_MXCSR = 24,
+    FX_MXCSR_MASK = 28,
+    FX_ST = 32,
+    FX_XMM = 160,
+    XS_BV = 512,
+    XS_XCOMP = 520,
+    XS_YMMH = 576,
 };
 #define BV_X87 1u
 #define BV_SSE 2u

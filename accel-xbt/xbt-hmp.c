@@ -43,14 +43,18 @@ static void print_cpu(Monitor *mon, const XbtCpuInfo *cpu)
 
 static void print_store(Monitor *mon, const XbtStore *s)
 {
-    monitor_printf(mon, "code cache: %" PRIu64 " of %" PRIu64 " KiB used (at most %" PRIu64 "), %" PRIu64 " of %"
-                   PRIu64 " regions, %" PRIu64 " flushes\n", s->used / KiB, s->size / KiB, s->high_water / KiB,
-                   s->regions_used, s->regions, s->flushes);
+    monitor_printf(mon,
+                   "code cache: %" PRIu64 " of %" PRIu64 " KiB used (at most %" PRIu64 "), %" PRIu64
+                   " of %" PRIu64 " regions, %" PRIu64 " flushes\n",
+                   s->used / KiB, s->size / KiB, s->high_water / KiB, s->regions_used, s->regions,
+                   s->flushes);
     monitor_printf(mon, "blocks: %" PRIu64 " live, %" PRIu64 " made from %" PRIu64 " instructions, %" PRIu64
                    " bytes of code\n", s->blocks_live, s->blocks_made, s->guest_insns, s->code_bytes);
-    monitor_printf(mon, "invalidated: own store %" PRIu64 ", other store %" PRIu64 ", device %" PRIu64
-                   ", memory map %" PRIu64 ", flush %" PRIu64 "\n", s->invalidated->smc_self,
-                   s->invalidated->smc_other, s->invalidated->dma, s->invalidated->memmap, s->invalidated->flush);
+    monitor_printf(mon,
+                   "invalidated: own store %" PRIu64 ", other store %" PRIu64 ", device %" PRIu64
+                   ", memory map %" PRIu64 ", flush %" PRIu64 "\n",
+                   s->invalidated->smc_self, s->invalidated->smc_other, s->invalidated->dma,
+                   s->invalidated->memmap, s->invalidated->flush);
 }
 
 static void hmp_info_xbt(Monitor *mon, const QDict *args)
@@ -83,9 +87,11 @@ static void hmp_info_xbt_blocks(Monitor *mon, const QDict *args)
     for (const XbtBlockList *l = list; l; l = l->next) {
         const XbtBlock *b = l->value;
 
-        monitor_printf(mon, "%016" PRIx64 " (ram %09" PRIx64 ") %2d-bit cpl %d: %3d bytes, %3d insns, "
-                       "%4d host bytes, %" PRIu64 " executions\n", b->address, b->ram_address, (int)b->mode,
-                       (int)b->cpl, (int)b->guest_bytes, (int)b->guest_insns, (int)b->host_bytes, b->executions);
+        monitor_printf(mon,
+                       "%016" PRIx64 " (ram %09" PRIx64 ") %2d-bit cpl %d: %3d bytes, %3d insns, "
+                       "%4d host bytes, %" PRIu64 " executions\n",
+                       b->address, b->ram_address, (int)b->mode, (int)b->cpl, (int)b->guest_bytes,
+                       (int)b->guest_insns, (int)b->host_bytes, b->executions);
         print_code(mon, "guest", b->guest_code);
         print_code(mon, "host ", b->host_code);
     }
@@ -97,10 +103,16 @@ static void hmp_info_xbt_blocks(Monitor *mon, const QDict *args)
 }
 
 static const HMPCommand commands[] = {
-    { .name = "xbt", .args_type = "", .params = "", .help = "show the state of the xbt accelerator",
-      .cmd = hmp_info_xbt },
-    { .name = "xbt-blocks", .args_type = "disassemble:-d,count:i?", .params = "[-d] [count]",
-      .help = "show the hottest blocks of the xbt accelerator (-d: with their code)", .cmd = hmp_info_xbt_blocks },
+    {.name = "xbt",
+     .args_type = "",
+     .params = "",
+     .help = "show the state of the xbt accelerator",
+     .cmd = hmp_info_xbt},
+    {.name = "xbt-blocks",
+     .args_type = "disassemble:-d,count:i?",
+     .params = "[-d] [count]",
+     .help = "show the hottest blocks of the xbt accelerator (-d: with their code)",
+     .cmd = hmp_info_xbt_blocks},
 };
 
 static int by_name(const void *a, const void *b)

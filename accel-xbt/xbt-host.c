@@ -143,7 +143,8 @@ static unsigned host_poll(struct guest_cpu *c)
     qatomic_set(&cs->exit_request, 0);
     smp_mb(); /* before looking at what the kicker set */
     req = qatomic_read(&cs->interrupt_request);
-    if (unlikely(req & ~(CPU_INTERRUPT_HARD | CPU_INTERRUPT_NMI)) || x->x86->env.a20_mask != (int32_t)c->a20_mask) {
+    if (unlikely(req & ~(CPU_INTERRUPT_HARD | CPU_INTERRUPT_NMI)) ||
+        x->x86->env.a20_mask != (int32_t)c->a20_mask) {
         r = poll_slow(x);
         req = qatomic_read(&cs->interrupt_request);
     }

@@ -235,7 +235,8 @@ void xbt_memory_remap(MemoryRegion *mr)
     }
 }
 
-void xbt_memory_each(MemoryRegion *mr, void (*fn)(uint64_t ram_addr, uint64_t size, void *opaque), void *opaque)
+void xbt_memory_each(MemoryRegion *mr, void (*fn)(uint64_t ram_addr, uint64_t size, void *opaque),
+                     void *opaque)
 {
     for (unsigned i = 0; i < sections->len; i++) {
         if (section_at(i)->mr == mr) {

@@ -67,7 +67,8 @@ static void segments_get(const struct guest_cpu *c, CPUX86State *env)
         s->flags = c->seg[i].attr;
     }
     /* QEMU takes the privilege level from SS.DPL, also for a null SS. */
-    env->segs[R_SS].flags = (env->segs[R_SS].flags & ~(uint32_t)DESC_DPL_MASK) | (uint32_t)c->cpl << DESC_DPL_SHIFT;
+    env->segs[R_SS].flags = (env->segs[R_SS].flags & ~(uint32_t)DESC_DPL_MASK) | (uint32_t)c->cpl
+                                                                                     << DESC_DPL_SHIFT;
 }
 
 static void segments_put(struct guest_cpu *c, CPUX86State *env)
