@@ -31,12 +31,13 @@ static const struct abi_field x86_fields[] = {
     F(env.wall_clock_msr), F(env.xcr0), F(env.xstate_bv),
     /* subsections */
     F(env.exception_pending), F(env.exception_injected), F(env.exception_has_payload),
-    F(env.exception_payload), F(env.poll_control_msr), F(env.fpop), F(env.fpip), F(env.fpdp), F(env.tsc_adjust), F(env.msr_smi_count),
-    F(env.tsc_deadline), F(env.msr_ia32_misc_enable), F(env.msr_ia32_feature_control), F(env.bnd_regs),
-    F(env.bndcs_regs.cfgu), F(env.bndcs_regs.sts), F(env.msr_bndcfgs), F(env.opmask_regs), F(env.xss),
-    F(env.umwait), F(env.pkru), F(env.pkrs), F(env.tsx_ctrl), F(env.tsc_khz), F(env.spec_ctrl),
-    F(env.mcg_ext_ctl), F(env.amd_tsc_scale_msr), F(env.virt_ssbd), F(env.msr_xfd), F(env.msr_xfd_err),
-    F(env.pdptrs), F(env.nested_cr3), F(env.nested_pg_mode), F(env.int_ctl),
+    F(env.exception_payload), F(env.poll_control_msr), F(env.fpop), F(env.fpip), F(env.fpdp),
+    F(env.tsc_adjust), F(env.msr_smi_count), F(env.tsc_deadline), F(env.msr_ia32_misc_enable),
+    F(env.msr_ia32_feature_control), F(env.bnd_regs), F(env.bndcs_regs.cfgu), F(env.bndcs_regs.sts),
+    F(env.msr_bndcfgs), F(env.opmask_regs), F(env.xss), F(env.umwait), F(env.pkru), F(env.pkrs),
+    F(env.tsx_ctrl), F(env.tsc_khz), F(env.spec_ctrl), F(env.mcg_ext_ctl), F(env.amd_tsc_scale_msr),
+    F(env.virt_ssbd), F(env.msr_xfd), F(env.msr_xfd_err), F(env.pdptrs), F(env.nested_cr3),
+    F(env.nested_pg_mode), F(env.int_ctl),
 };
 #undef F
 #define F(f) { #f, offsetof(CPUState, f) }
