@@ -5,8 +5,8 @@
  * Memory: one reserved code cache divided into regions; a vCPU thread owns at
  *   most one open region and allocates from it without a lock.  A TB's memory is
  *   [struct tb][host code, cold code][state map], contiguous in its region.
- *   When no region is left, tb_alloc() fails and the caller requests
- *   tb_flush() (all vCPUs out of generated code).
+ *   When no region is left, tb_alloc() fails and the caller calls
+ *   tb_flush(), with all vCPUs out of generated code.
  * W^X: with opt.wx the cache is mapped twice (memfd): execution address rx,
  *   write address rw = rx + a constant (0 otherwise).  Pointers in struct tb
  *   are rx addresses; write through tb_rw().
@@ -53,7 +53,7 @@ struct tb_exit {
 struct tb {
     struct tb_key key;
     uint64_t lip;              /* linear address at translation time */
-    uint8_t *entry;            /* entry with status flags in cpu->fl (and that is all there is) */
+    uint8_t *entry;            /* the only entry; status flags in cpu->fl, or anywhere when !needs_flags */
     uint8_t *code_end;         /* end of hot + cold code */
     uint32_t host_size;        /* bytes of host code */
     uint16_t guest_size;       /* bytes of guest code */

@@ -12,8 +12,8 @@
 void tb_restore_state(struct guest_cpu *c, uint64_t host_pc);
 /* Consume c->exc_vector: double/triple fault rules, then cpu_interrupt() (help_int.c). */
 void cpu_deliver_exception(struct guest_cpu *c);
-/* Translate the block at the current state; raises fetch faults. Returns NULL when the cache was flushed to make room
- * and the caller must look up again. *one_shot: the block must not be cached (code in MMIO). */
+/* Translate the block at the current state; raises fetch faults.  May flush the cache to make room (c->flush_epoch
+ * tells).  A block with tb->invalid or n_pages 0 (code in device memory) is to be run once and not entered anywhere. */
 struct ir_block;
 struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip, const struct code_page *page);
 

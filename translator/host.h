@@ -34,9 +34,10 @@ struct xbt_host_ops {
     /* Acknowledge the pending external interrupt: its vector, or -1 if it went away. */
     int (*ack_interrupt)(struct guest_cpu *c);
     void (*ack_nmi)(struct guest_cpu *c);
-    /* IF or CR8 changed; may be NULL. */
+    /* The guest's TSC.  NULL: the host's plus c->tsc_offset_guest, which is read without parking the FP state. */
     uint64_t (*read_tsc)(struct guest_cpu *c);
     void (*write_tsc)(struct guest_cpu *c, uint64_t val);
+    /* CR8 was written / is read; may be NULL. */
     void (*set_cr8)(struct guest_cpu *c, uint8_t tpr);
     uint8_t (*get_cr8)(struct guest_cpu *c);
     uint64_t (*get_apic_base)(struct guest_cpu *c);

@@ -9,7 +9,7 @@
  *
  * Registers: 0..15 guest GPRs, IR_T0/IR_T1 temporaries that live in memory (cpu->spill) so that they survive an ADDR.
  * Status flags are implicit: each op says which it reads and writes (fl_read, fl_write), the flag pass (opt_flags.c)
- * decides where they live and annotates `load_fl`, `save_fl`, `site_kind`.
+ * decides where they live and annotates `load_fl`, `save_fl`, `fl_in_host`, `site`.
  */
 #ifndef XBT_IR_H
 #define XBT_IR_H
