@@ -66,6 +66,9 @@ void xbt_features_init(uint32_t host_mask)
     if (!xbt_vm.opt.host_avx) {
         drop_avx();
     }
+    if (xbt_vm.opt.tlb_force == TLB_TAGGED) {
+        offered[FEAT_7_0_ECX] |= CPUID_7_0_ECX_LA57; /* the flat tables cover 48 bits */
+    }
     if (!xbt_vm.opt.host_bmi2) {
         offered[FEAT_7_0_EBX] &= ~(uint64_t)CPUID_7_0_EBX_BMI2;
     }
@@ -178,6 +181,8 @@ static void xbt_cpu_instance_init(CPUState *cs)
         x86_cpu_apply_props(cpu, defaults);
     } else if (cpu->max_features) {
         object_property_set_str(OBJECT(cpu), "model-id", "QEMU xbt CPU", &error_abort);
+        /* The widths of addresses are in this leaf; no feature of `max` would bring it. */
+        cpu->env.cpuid_min_xlevel = MAX(cpu->env.cpuid_min_xlevel, 0x80000008);
     }
 }
 

@@ -148,7 +148,7 @@ static uint64_t cr4_valid(const struct guest_cpu *c)
         if (word >> f->bit & 1)
             valid |= f->cr4;
     }
-    return valid;
+    return c->tlb && tlb_can_la57(c) ? valid : valid & ~(uint64_t)CR4_LA57;
 }
 
 void cpu_write_cr4(struct guest_cpu *c, uint64_t val)
