@@ -94,11 +94,11 @@ static void check_before_page(struct guest_cpu *c, uint64_t lin, uint32_t flags)
     if ((flags & TH_F_X87) && x87_pending()) {
         raise_mf(c);
     }
-    if (cpu_code64(c) && (uint64_t)((int64_t)(lin << 16) >> 16) != lin && !(c->cr[4] & CR4_LA57)) {
-        return;                             /* not canonical: found by the access */
-    }
     if ((flags & TH_F_ALIGN) && (lin & (size - 1)) && !((flags & TH_F_MM) && mxcsr_mm())) {
         cpu_raise_err(c, EXC_GP, 0);
+    }
+    if (cpu_code64(c) && (uint64_t)((int64_t)(lin << 16) >> 16) != lin && !(c->cr[4] & CR4_LA57)) {
+        return;                             /* not canonical: found by the access */
     }
     if ((flags & TH_F_AC) && (lin & (TH_AC_UNIT(size) - 1))) {
         cpu_raise_err(c, EXC_AC, 0);
@@ -182,9 +182,12 @@ const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in)
     return e->host;
 }
 
-_Noreturn void xbt_thunk_seg_fault(struct guest_cpu *c, uint32_t is_ss)
+_Noreturn void xbt_thunk_seg_fault(struct guest_cpu *c, uint32_t flags)
 {
-    cpu_raise_err(c, is_ss ? EXC_SS : EXC_GP, 0);
+    if ((flags & TH_F_X87) && x87_pending()) {
+        raise_mf(c);
+    }
+    cpu_raise_err(c, flags & TH_F_SS ? EXC_SS : EXC_GP, 0);
 }
 
 _Noreturn void xbt_thunk_raise(struct guest_cpu *c, uint32_t what)

@@ -46,7 +46,8 @@ static void put_addr_insn(struct ir_block *b, const struct dec_insn *in, unsigne
     /* Masked elements are not accessed and not checked. */
     o->no_ac = in->row->cls == CL_NATIVE && in->map == 2 && in->vex &&
                ((in->opcode & 0xfc) == 0x2c || in->opcode == 0x8c || in->opcode == 0x8e);
-    o->x87_wait = (in->row->attr & (IA_FWAITING | IA_MMX)) != 0;
+    /* CVTPI2PS and CVTPI2PD do not touch MMX state when the source is in memory. */
+    o->x87_wait = (in->row->attr & IA_FWAITING) || ((in->row->attr & IA_MMX) && in->opcode != 0x2a);
 }
 
 static void put_addr_stack(struct ir_block *b, const struct dec_insn *in, unsigned reg, int64_t off, unsigned size,
@@ -284,7 +285,7 @@ static void lift_loop(struct ir_block *b, const struct dec_insn *in)
     }
     b->exit_ip[0] = target;
     b->exit_used[0] = true;
-    put_goto(b, in, 1, trunc_ip(in, in->ip + in->len));
+    put_goto(b, in, 1, dec_next_ip(in));
 }
 
 static void lift_jcc(struct ir_block *b, const struct dec_insn *in)

@@ -223,7 +223,7 @@ void lower_cold_access(struct lower *l, struct cold *k)
         for (unsigned s = 0; s < 3; s++) {
             patch_here(b, k->seg[s]);
         }
-        x64_mov_ri(b, X_R9, o->seg == S_SS);
+        x64_mov_ri(b, X_R9, (o->seg == S_SS ? TH_F_SS : 0) | (o->x87_wait ? TH_F_X87 : 0));
         lower_call_thunk(l, TH_SEG_FAULT);
         lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
         x64_byte(b, 0x0f);

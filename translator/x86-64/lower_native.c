@@ -110,7 +110,9 @@ static bool needs_rex(const struct enc *e)
 /* In 32-bit code VEX.W does not make an integer operand 64 bits wide. */
 static bool wide(const struct dec_insn *in)
 {
-    return in->vex_w && (in->mode == 2 || (in->row->attr & IA_AVX));
+    bool lengths = in->map == 3 && (in->opcode == 0x60 || in->opcode == 0x61);   /* VPCMPESTRx: EAX, EDX */
+
+    return in->vex_w && (in->mode == 2 || ((in->row->attr & IA_AVX) && !lengths));
 }
 
 /* xchg low, high byte of guest register 4..7's home. */
@@ -228,6 +230,9 @@ static void put_imm(struct x64_buf *b, const struct dec_insn *in)
 {
     uint64_t v = (uint64_t)in->imm;
 
+    if (in->row->op[3].loc == OL_XIS4 && in->mode != 2) {
+        v &= 0x7f;                                           /* a register number has three bits there */
+    }
     for (unsigned i = 0; i < in->imm_size; i++) {
         x64_byte(b, v & 0xff);
         v >>= 8;
