@@ -273,6 +273,8 @@ static bool repeat(struct guest_cpu *c, struct str *s)
         left -= done;
         budget -= done;
         addr_reg_set(c, R_RCX, s->adsize, left);
+        if (s->compared)
+            c->fl = s->fl; /* what is seen when the next element faults */
         if (cond_ends(s))
             return true;
         if (left && ((c->hflags & HF_TF) || !budget || c->exit_request))

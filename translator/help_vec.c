@@ -152,17 +152,13 @@ int help_gather(struct guest_cpu *c, const struct dec_insn *in)
         cpu_raise(c, EXC_UD);
     park_expanded(c);
     vec_written(c);
-    for (unsigned i = 0; i < n; i++) { /* the mask becomes all ones or zeros per element */
-        bool on = msb(vec_get(c, in->vvvv, i * esz, esz), esz);
-        vec_put(c, in->vvvv, i * esz, esz, on ? ~0ull : 0);
-    }
-    for (unsigned i = n * esz; i < 32; i += 4)
-        vec_put(c, in->vvvv, i, 4, 0);
     for (unsigned i = 0; i < n; i++) {
         uint64_t off, v;
 
-        if (!vec_get(c, in->vvvv, i * esz, esz))
+        if (!msb(vec_get(c, in->vvvv, i * esz, esz), esz)) {
+            vec_put(c, in->vvvv, i * esz, esz, 0);
             continue;
+        }
         off = vec_get(c, index, i * isz, isz);
         off = isz == 4 ? (uint64_t)(int32_t)off : off;
         off = (base + (off << in->scale) + (uint64_t)in->disp) & size_mask(in->adsize);
@@ -172,6 +168,8 @@ int help_gather(struct guest_cpu *c, const struct dec_insn *in)
     }
     for (unsigned i = n * esz; i < 32; i += 4)
         vec_put(c, in->reg, i, 4, 0);
+    for (unsigned i = 0; i < 32; i += 4)
+        vec_put(c, in->vvvv, i, 4, 0);
     return HELP_NEXT;
 }
 
