@@ -385,6 +385,18 @@ static const void *code_for(struct guest_cpu *c, uint64_t lip, bool special)
     return tb->entry;
 }
 
+/* An indirect branch whose target is not canonical or behind the code segment's limit faults itself (SDM vol. 2, CALL,
+ * JMP, RET): it is taken back. */
+static void check_target(struct guest_cpu *c)
+{
+    if (cpu_code64(c) ? (uint64_t)((int64_t)(c->rip << 16) >> 16) != c->rip && !(c->cr[4] & CR4_LA57)
+                      : c->rip > c->seg[S_CS].limit) {
+        c->rip = c->slow_addr;
+        set_rsp(c, GPR(c, R_RSP) + (uint64_t)(int64_t)(int32_t)c->slow_size);
+        cpu_raise_err(c, EXC_GP, 0);
+    }
+}
+
 /* Look up, link to where we came from, run until something ends it. */
 static void run_block(struct guest_cpu *c)
 {
@@ -403,6 +415,9 @@ static void run_block(struct guest_cpu *c)
     c->last_leave = 0;
     resume_fpu(c);
     c->leave = xbt_enter_code(c, code);
+    if (c->leave == LEAVE_INDIRECT) {
+        check_target(c);
+    }
     dispatch_leave(c, c->leave);
 }
 

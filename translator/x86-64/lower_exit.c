@@ -162,7 +162,14 @@ static void lower_loop(struct lower *l, unsigned index, const struct ir_op *o)
     branch_on_rcx(l, index, o->size, false, o->imm == 2 ? -1 : (int)o->imm);
 }
 
-/* Look the target up in the jump cache, inline. */
+/* What takes back the instruction's change of rSP. */
+static int32_t rsp_undo(const struct dec_insn *in)
+{
+    return in->row->cls == CL_CALL_IND ? in->opsize
+           : in->row->cls == CL_RET ? -(int32_t)(in->opsize + (in->imm & 0xffff)) : 0;
+}
+
+/* Look the target up in the jump cache, inline.  Nothing in there is out of range: that is checked on a miss. */
 static void lower_indirect(struct lower *l, const struct ir_op *o)
 {
     struct x64_buf *b = &l->b;
@@ -190,6 +197,8 @@ static void lower_indirect(struct lower *l, const struct ir_op *o)
     x64_jmp_m(b, x64_at(X_R11, offsetof(struct jc_entry, host)));
     x64_patch_rel32(b, miss, x64_here(b));
     x64_patch_rel32(b, pending, x64_here(b));
+    x64_mov_ri(b, X_R10, l->ir->ip + l->guest_off);
+    x64_mov_ri(b, X_R9, (uint32_t)rsp_undo(o->in));
     lower_jmp_thunk(l, TH_INDIRECT);
 }
 

@@ -22,7 +22,8 @@
 #define TH_HELPER_X      4   /* same, does not return */
 #define TH_SEG_FAULT     5   /* #GP(0), or #SS(0): r9d = TH_F_SS | TH_F_X87 */
 #define TH_UNLINKED      6   /* r11 = tb, r10d = exit; called, so that the return address finds the state record */
-#define TH_INDIRECT      7   /* cpu->rip is set: jump cache missed or something is pending */
+#define TH_INDIRECT      7   /* cpu->rip is set: jump cache missed or something is pending; r10 = the
+                              * instruction's IP, r9d = what takes back its change of rSP */
 #define TH_RAISE         8   /* r9d = vector | 0x100 when there is an error code 0; cpu->rip set */
 #define TH_SPECIAL       9   /* cpu->rip set: a SHADOW/RF/TF block ends */
 #define TH_RECHECK       10  /* cpu->rip set: second page of the block must be looked at again */

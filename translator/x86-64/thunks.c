@@ -70,6 +70,10 @@ static void gen_exit(struct x64_buf *b, unsigned th, unsigned code)
 {
     thunk_addr[th] = x64_here(b);
     each_gpr(b, X_RSP, 0, false);
+    if (th == TH_INDIRECT) {
+        x64_mov_mr(b, 8, X64_ENV(slow_addr), X_R10);
+        x64_mov_mr(b, 4, X64_ENV(slow_size), X_R9);
+    }
     gen_leave(b, 0, code);
 }
 
