@@ -170,7 +170,7 @@ const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in)
     if (r == HELP_NEXT) {
         advance(c, in);
     }
-    if (r == HELP_LOOP || c->exit_request || (c->hflags & HF_SPECIAL) || c->vm->opt.no_jc) {
+    if (r == HELP_LOOP || c->exit_request || (c->hflags & HF_SPECIAL) || c->in_special || c->vm->opt.no_jc) {
         leave_to_loop(c, LEAVE_HELPER);
     }
     uint64_t lip = cur_lip(c);

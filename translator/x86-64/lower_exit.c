@@ -169,6 +169,13 @@ static int32_t rsp_undo(const struct dec_insn *in)
            : in->row->cls == CL_RET ? -(int32_t)(in->opsize + (in->imm & 0xffff)) : 0;
 }
 
+static void leave_indirect(struct lower *l, const struct dec_insn *in)
+{
+    x64_mov_ri(&l->b, X_R10, l->ir->ip + l->guest_off);
+    x64_mov_ri(&l->b, X_R9, (uint32_t)rsp_undo(in));
+    lower_jmp_thunk(l, TH_INDIRECT);
+}
+
 /* Look the target up in the jump cache, inline.  Nothing in there is out of range: that is checked on a miss. */
 static void lower_indirect(struct lower *l, const struct ir_op *o)
 {
@@ -178,7 +185,7 @@ static void lower_indirect(struct lower *l, const struct ir_op *o)
     x64_mov_rm(b, 8, X_R10, tmp_slot(o->src));
     x64_mov_mr(b, 8, X64_ENV(rip), X_R10);
     if (l->ir->special) {
-        lower_jmp_thunk(l, TH_SPECIAL);
+        leave_indirect(l, o->in);
         return;
     }
     if (!code64) {
@@ -197,9 +204,7 @@ static void lower_indirect(struct lower *l, const struct ir_op *o)
     x64_jmp_m(b, x64_at(X_R11, offsetof(struct jc_entry, host)));
     x64_patch_rel32(b, miss, x64_here(b));
     x64_patch_rel32(b, pending, x64_here(b));
-    x64_mov_ri(b, X_R10, l->ir->ip + l->guest_off);
-    x64_mov_ri(b, X_R9, (uint32_t)rsp_undo(o->in));
-    lower_jmp_thunk(l, TH_INDIRECT);
+    leave_indirect(l, o->in);
 }
 
 void lower_exit_op(struct lower *l, unsigned index)
