@@ -38,6 +38,9 @@ void fpu_image_expand(struct guest_cpu *c);
 /* Bits of MXCSR that may be set on this host. */
 uint32_t fpu_mxcsr_mask(void);
 
+/* A waiting x87 or MMX instruction done in C: raise a pending #MF (help_fpu.c). */
+void fpu_wait(struct guest_cpu *c);
+
 /* Fields of the image; any alignment. */
 static inline uint64_t fpu_get64(const uint8_t *img, unsigned off)
 {

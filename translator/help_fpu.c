@@ -376,7 +376,7 @@ static void env_from_guest(const struct dec_insn *in, const uint8_t *src, struct
  * signalled on FERR# instead and dropped, as both instructions replace the status; the host must not see
  * it in any case.
  */
-static void wait_x87(struct guest_cpu *c)
+void fpu_wait(struct guest_cpu *c)
 {
     uint16_t fsw;
 
@@ -419,7 +419,7 @@ int help_fldenv(struct guest_cpu *c, const struct dec_insn *in)
     uint64_t lin;
 
     check_nm(c);
-    wait_x87(c);
+    fpu_wait(c);
     lin = opnd_lin(c, in, size, false);
     guest_read(c, lin, src, size, c->mmu_mode);
     env_from_guest(in, src, &e);
@@ -454,7 +454,7 @@ int help_frstor(struct guest_cpu *c, const struct dec_insn *in)
     uint64_t lin;
 
     check_nm(c);
-    wait_x87(c);
+    fpu_wait(c);
     lin = opnd_lin(c, in, n + 80, false);
     guest_read(c, lin, src, n + 80, c->mmu_mode);
     env_from_guest(in, src, &s.env);

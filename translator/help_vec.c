@@ -130,6 +130,8 @@ static int maskmov_vex(struct guest_cpu *c, const struct dec_insn *in)
 
 int help_maskmov(struct guest_cpu *c, const struct dec_insn *in)
 {
+    if (in->row->attr & IA_MMX)
+        fpu_wait(c);
     park_expanded(c);
     return in->map == 1 ? maskmov_bytes(c, in) : maskmov_vex(c, in);
 }
