@@ -149,6 +149,7 @@ enum { STAMP_DIGITS = 40 };
 struct build {
     char stamp[STAMP_DIGITS + 1];
     char version[160]; /* for people; "" when unknown */
+    bool complete;     /* of a module: the file holds all of it */
 };
 
 /* Copy from @from, after @prefix, up to the first of @stops. */
@@ -209,6 +210,27 @@ static int scan_main_program(struct dl_phdr_info *info, size_t size,
     return 1; /* the main program comes first: no other is wanted */
 }
 
+/* Are all segments in the file?  The dynamic linker would die of SIGBUS. */
+static bool is_complete(const char *data, size_t len)
+{
+    const ElfW(Ehdr) *eh = (const void *)data;
+    const ElfW(Phdr) *ph;
+
+    if (len < sizeof(*eh) || eh->e_phentsize != sizeof(*ph) ||
+        eh->e_phoff % sizeof(uint64_t) || eh->e_phoff > len ||
+        eh->e_phnum > (len - eh->e_phoff) / sizeof(*ph)) {
+        return false;
+    }
+    ph = (const void *)(data + eh->e_phoff);
+    for (int i = 0; i < eh->e_phnum; i++) {
+        if (ph[i].p_type == PT_LOAD &&
+            (ph[i].p_offset > len || ph[i].p_filesz > len - ph[i].p_offset)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool scan_module(struct build *build, const char *path)
 {
     struct stat st;
@@ -225,6 +247,7 @@ static bool scan_module(struct build *build, const char *path)
         return false;
     }
     scan_build(build, map, st.st_size, "xbt-built-for: ");
+    build->complete = is_complete(map, st.st_size);
     munmap(map, st.st_size);
     return true;
 }
@@ -290,7 +313,9 @@ static void check_module(void)
         return;
     }
     dl_iterate_phdr(scan_main_program, &theirs);
-    if (!ours.stamp[0]) {
+    if (ours.stamp[0] && !ours.complete) {
+        report("%s is incomplete: build or install xbt again", path);
+    } else if (!ours.stamp[0]) {
         report("%s is not a QEMU module: it has no build stamp", path);
     } else if (!theirs.stamp[0]) {
         report("%s loads no modules: it was built without a module stamp",
