@@ -8,6 +8,8 @@
  * that for a test would change the whole machine, so this object, preloaded,
  * refuses single charges above 1 GiB.  It does not add charges up.
  */
+#undef _FILE_OFFSET_BITS /* mmap and mmap64 are both defined here */
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
