@@ -182,11 +182,9 @@ const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in)
     return e->host;
 }
 
-_Noreturn void xbt_thunk_seg_fault(struct guest_cpu *c, uint32_t flags)
+_Noreturn void xbt_thunk_seg_fault(struct guest_cpu *c, uint32_t flags, uint32_t off)
 {
-    if ((flags & TH_F_X87) && x87_pending()) {
-        raise_mf(c);
-    }
+    check_before_page(c, off, flags);       /* the alignment of segment bases is not looked at */
     cpu_raise_err(c, flags & TH_F_SS ? EXC_SS : EXC_GP, 0);
 }
 

@@ -23,7 +23,7 @@ void *xbt_thunk_write(struct guest_cpu *c, uint64_t lin, uint32_t flags);
 void xbt_thunk_commit(struct guest_cpu *c);
 void xbt_thunk_helper(struct guest_cpu *c, const struct dec_insn *in);
 const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in);
-_Noreturn void xbt_thunk_seg_fault(struct guest_cpu *c, uint32_t flags);
+_Noreturn void xbt_thunk_seg_fault(struct guest_cpu *c, uint32_t flags, uint32_t off);
 _Noreturn void xbt_thunk_raise(struct guest_cpu *c, uint32_t what);
 /* Where a signal handler sends the thread when generated code faulted; trapno is the host's vector. */
 _Noreturn void xbt_signal_landing(struct guest_cpu *c, uint32_t trapno);

@@ -180,6 +180,14 @@ static void jump_back(struct x64_buf *b, const uint8_t *to)
     x64_jmp(b, to);
 }
 
+/* x87 stores with an unmasked exception leave the operand alone: they too need the old bytes in the bounce buffer. */
+static uint32_t slow_flags(const struct lower *l, const struct ir_op *o)
+{
+    return o->size | (o->seg == S_SS ? TH_F_SS : 0) | (o->acc == OA_W && !o->x87_wait ? 0 : TH_F_RMW) |
+           (o->aligned ? TH_F_ALIGN : 0) | (alignment_checked(l, o) ? TH_F_AC : 0) |
+           (o->aligned == ALIGN_MXCSR ? TH_F_MM : 0) | (o->x87_wait ? TH_F_X87 : 0);
+}
+
 void lower_cold_access(struct lower *l, struct cold *k)
 {
     struct x64_buf *b = &l->b;
@@ -202,9 +210,7 @@ void lower_cold_access(struct lower *l, struct cold *k)
     patch_here(b, k->miss);
     patch_here(b, k->cross);
     patch_here(b, k->misaligned);
-    x64_mov_ri(b, X_R9, o->size | (o->seg == S_SS ? TH_F_SS : 0) | (o->acc == OA_W ? 0 : TH_F_RMW) |
-                          (o->aligned ? TH_F_ALIGN : 0) | (alignment_checked(l, o) ? TH_F_AC : 0) |
-                          (o->aligned == ALIGN_MXCSR ? TH_F_MM : 0) | (o->x87_wait ? TH_F_X87 : 0));
+    x64_mov_ri(b, X_R9, slow_flags(l, o));
     lower_call_thunk(l, wr ? TH_SLOW_WRITE : TH_SLOW_READ);
     lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
     jump_back(b, k->resume);
@@ -223,7 +229,7 @@ void lower_cold_access(struct lower *l, struct cold *k)
         for (unsigned s = 0; s < 3; s++) {
             patch_here(b, k->seg[s]);
         }
-        x64_mov_ri(b, X_R9, (o->seg == S_SS ? TH_F_SS : 0) | (o->x87_wait ? TH_F_X87 : 0));
+        x64_mov_ri(b, X_R9, slow_flags(l, o));
         lower_call_thunk(l, TH_SEG_FAULT);
         lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
         x64_byte(b, 0x0f);

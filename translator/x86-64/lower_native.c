@@ -29,12 +29,12 @@ struct enc {
 /* Does the encoding have an operand-size dependent GPR form, so that 66 must be repeated? */
 static bool wants_66(const struct dec_insn *in)
 {
-    const struct insn_row *row = in->row;
-
-    if (row->pfx == PX_66) {
-        return true;
+    for (unsigned i = 0; i < 4; i++) {
+        if (in->row->op[i].size == OS_V || in->row->op[i].size == OS_Z) {
+            return in->opsize == 2;        /* also where 66 selects the row (MOVBE, RDRAND): it is the size */
+        }
     }
-    return in->opsize == 2 && !(row->attr & (IA_SSE | IA_AVX | IA_MMX | IA_X87));
+    return in->row->pfx == PX_66;
 }
 
 static void field_init(struct field *f, const struct dec_insn *in, unsigned i, unsigned guest)
@@ -333,12 +333,30 @@ static bool put_respelled(struct x64_buf *b, struct enc *e)
     return false;
 }
 
+/* VZEROUPPER and VZEROALL outside 64-bit code know eight registers: VMOVAPS xmm, xmm or VXORPS clears each. */
+static bool put_vzero8(struct x64_buf *b, const struct dec_insn *in)
+{
+    if (in->mode == 2 || in->map != 1 || in->opcode != 0x77 || !in->vex) {
+        return false;
+    }
+    for (unsigned r = 0; r < 8; r++) {
+        x64_byte(b, 0xc5);
+        x64_byte(b, in->vex_l ? 0x80 | (~r & 15) << 3 : 0xf8);
+        x64_byte(b, in->vex_l ? 0x57 : 0x28);
+        x64_modrm_rr(b, r, r);
+    }
+    return true;
+}
+
 void lower_native(struct lower *l, const struct ir_op *o)
 {
     struct x64_buf *b = &l->b;
     struct dec_insn masked;
     struct enc e;
 
+    if (put_vzero8(b, o->in)) {
+        return;
+    }
     collect(&e, o->in);
     if (o->in->row->cls == CL_BT_MEM && o->in->has_mem) {
         masked = *o->in;                                     /* bit number within the addressed word is in T0 */

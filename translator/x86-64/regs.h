@@ -20,7 +20,7 @@
 #define TH_COMMIT        2   /* write the bounce buffer to the guest; host flags are kept */
 #define TH_HELPER        3   /* r10 = struct dec_insn */
 #define TH_HELPER_X      4   /* same, does not return */
-#define TH_SEG_FAULT     5   /* #GP(0), or #SS(0): r9d = TH_F_SS | TH_F_X87 */
+#define TH_SEG_FAULT     5   /* r10 = offset, r9d as for the slow access: what comes first, #GP(0) or #SS(0) */
 #define TH_UNLINKED      6   /* r11 = tb, r10d = exit; called, so that the return address finds the state record */
 #define TH_INDIRECT      7   /* cpu->rip is set: jump cache missed or something is pending; r10 = the
                               * instruction's IP, r9d = what takes back its change of rSP */

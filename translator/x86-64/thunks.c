@@ -174,6 +174,7 @@ static void gen_seg_fault(struct x64_buf *b)
 {
     begin_called(b, TH_SEG_FAULT, 8, true);
     x64_mov_rr(b, 4, X_RSI, X_R9);
+    x64_mov_rr(b, 4, X_RDX, X_R10);
     call_c(b, (const void *)(uintptr_t)xbt_thunk_seg_fault);
 }
 
