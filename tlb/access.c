@@ -19,8 +19,8 @@ read_slow(struct guest_cpu *c, uint64_t lin, void *buf, uint32_t size, enum mmu_
     struct tlb_part p[2];
     unsigned n = tlb_resolve(c, tlb_lin(c, lin), size, ACC_READ, m, p);
 
-    if (unlikely(c->dr[7] & 0xff) && tlb_watch_hit(c, lin, size, false)) {
-        cpu_kick(c, XREQ_POLL);
+    if (unlikely(c->dr[7] & 0xff)) {
+        tlb_watch_hit(c, lin, size, false);
     }
     tlb_part_read(c, &p[0], buf);
     if (n == 2) {
@@ -194,6 +194,9 @@ void guest_probe(struct guest_cpu *c, uint64_t lin, unsigned size, enum access a
             }
         }
         done += PAGE_SIZE - (at & 0xfff);
+    }
+    if (unlikely(c->dr[7] & 0xff) && acc != ACC_EXEC) {
+        tlb_watch_hit(c, tlb_lin(c, lin), size, acc == ACC_WRITE);
     }
 }
 

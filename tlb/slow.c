@@ -97,17 +97,19 @@ bool tlb_watched(const struct guest_cpu *c, uint64_t lin)
 bool tlb_watch_hit(struct guest_cpu *c, uint64_t lin, uint32_t size, bool write)
 {
     static const uint8_t len_of[4] = { 1, 2, 8, 4 };
-    bool hit = false;
+    unsigned hits = 0;
 
     for (unsigned n = 0; n < 4; n++) {
         unsigned len = len_of[c->dr[7] >> (18 + 4 * n) & 3];
         uint64_t at = c->dr[n] & ~(uint64_t)(len - 1);
         if (bp_on(c, n) && (write || (c->dr[7] >> (17 + 4 * n) & 1)) && at < lin + size && lin < at + len) {
-            c->exc_dr6 |= 1u << n;
-            hit = true;
+            hits |= 1u << n;
         }
     }
-    return hit;
+    if (unlikely(hits)) {
+        debug_hit(c, hits); /* may start the instruction again */
+    }
+    return hits;
 }
 
 /* ---- one page ---- */
@@ -304,8 +306,8 @@ void *tlb_slow_read(struct guest_cpu *c, uint64_t lin, uint32_t size)
     lin = tlb_lin(c, lin);
     unsigned n = tlb_resolve(c, lin, size, ACC_READ, c->mmu_mode, p);
     c->slow_flags = 0;
-    if (unlikely(c->dr[7] & 0xff) && tlb_watch_hit(c, lin, size, false)) {
-        cpu_kick(c, XREQ_POLL);
+    if (unlikely(c->dr[7] & 0xff)) {
+        tlb_watch_hit(c, lin, size, false);
     }
     if (likely(n == 1 && p[0].host)) {
         return p[0].host;

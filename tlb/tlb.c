@@ -273,7 +273,7 @@ void tlb_cr3_written(struct guest_cpu *c, bool noflush)
 
 /* ---- the mode in force ---- */
 /* hflags that hold for an instruction or two: not worth emptying a jump cache for. */
-#define HF_PASSING (HF_TF | HF_SHADOW | HF_RF)
+#define HF_PASSING (HF_TF | HF_SHADOW | HF_RF | HF_DBG)
 
 void tlb_set_mode(struct guest_cpu *c)
 {

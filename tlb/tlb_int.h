@@ -26,6 +26,7 @@
 #include "tlb/tlb.h"
 #include "tb-store/stats.h"
 #include "tb-store/tb.h"
+#include "translator/help.h"
 #include "translator/host.h"
 #include "translator/mem.h"
 
@@ -277,7 +278,8 @@ void tlb_part_write(struct guest_cpu *c, const struct tlb_part *p, const void *b
 bool tlb_part_smc(struct guest_cpu *c, const struct tlb_part *p);
 void tlb_mmio_read(struct guest_cpu *c, uint64_t gpa, void *buf, uint32_t len);
 void tlb_mmio_write(struct guest_cpu *c, uint64_t gpa, const void *buf, uint32_t len);
-/* Debug registers: does a data breakpoint watch the page / these bytes?  Hits are noted in c->exc_dr6. */
+/* Debug registers: does a data breakpoint watch the page / these bytes?  Hits go to
+ * debug_hit(), which may not return. */
 bool tlb_watched(const struct guest_cpu *c, uint64_t lin);
 bool tlb_watch_hit(struct guest_cpu *c, uint64_t lin, uint32_t size, bool write);
 

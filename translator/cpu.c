@@ -69,6 +69,10 @@ static uint32_t hflags_from_eflags(const struct guest_cpu *c)
 
     h = (e & FL_IOPL) >> 4 | (e & FL_TF) << 2 | (e & FL_RF) << 4 | (e & FL_VM) >> 10;
     h |= c->shadow ? HF_SHADOW : 0;
+    h |= c->dbg_step ? HF_DBG : 0;
+    if (__builtin_expect(c->dr[7] & 0xff, 0) && debug_exec_mask(c)) {
+        h |= HF_BP;
+    }
     h |= c->cpl == 3 && (e & FL_AC) && (c->cr[0] & CR0_AM) ? HF_AC : 0;
     return h;
 }
@@ -246,6 +250,7 @@ static void reset_events(struct guest_cpu *c)
     c->exc_error = 0;
     c->exc_has_error = c->exc_soft = c->exc_delivering = c->exc_is_int = 0;
     c->exc_next_rip = c->exc_dr6 = 0;
+    c->rep_partial = c->dbg_step = c->dbg_restart = c->in_code = 0;
     c->unwind_pc = 0;
     c->commit.active = c->commit.exit_after = 0;
 }

@@ -10,7 +10,8 @@
 #include "translator/state_map.h"
 #include "translator/x86-64/lower.h"
 
-#define HF_SPECIAL (HF_SHADOW | HF_RF | HF_TF)
+#define HF_SPECIAL (HF_SHADOW | HF_RF | HF_TF | HF_DBG)
+#define DR6_BS (1u << 14)
 
 static _Noreturn void leave_to_loop(struct guest_cpu *c, unsigned why)
 {
@@ -191,6 +192,9 @@ _Noreturn void xbt_thunk_seg_fault(struct guest_cpu *c, uint32_t flags, uint32_t
 _Noreturn void xbt_thunk_raise(struct guest_cpu *c, uint32_t what)
 {
     c->unwind_pc = 0;
+    if (what == EXC_DB) {
+        debug_raise_exec(c);
+    }
     if (what & 0x100) {
         cpu_raise_err(c, what & 0xff, 0);
     }
@@ -403,9 +407,13 @@ static void run_block(struct guest_cpu *c)
     c->special_tf = (c->hflags & HF_TF) != 0;
     const void *code = code_for(c, cur_lip(c), special);
     if (special) {
+        c->old_shadow = c->shadow;
+        c->old_rf = (c->eflags & FL_RF) != 0;
         c->shadow = 0;
         c->eflags &= ~FL_RF;
     }
+    c->rep_partial = 0;
+    c->in_code = 1;
     if (c->vm->opt.dump & (DUMP_EXIT | DUMP_EXEC)) {
         dump_exit(c, c->leave);
     }
@@ -419,15 +427,42 @@ static void run_block(struct guest_cpu *c)
     dispatch_leave(c, c->leave);
 }
 
-/* After a SHADOW/RF/TF block: the conditions are over; a trap may be due. */
+/* After a SHADOW/RF/TF/DBG block: the conditions are over; a trap may be due.  Not after MOV SS or POP SS, where those of
+ * its data breakpoints wait for the next instruction (SDM vol. 3, 6.8.3). */
 static void finish_special(struct guest_cpu *c)
 {
+    bool tf = c->special_tf;
+
+    c->special_tf = c->dbg_step = 0;
     cpu_update_hflags(c);
-    if (c->special_tf) {
-        c->special_tf = 0;
-        c->exc_dr6 = 1u << 14;
+    if (tf && c->shadow != 2) {
+        c->exc_dr6 |= DR6_BS;
         cpu_raise(c, EXC_DB);
     }
+}
+
+/* The instruction met a data or I/O breakpoint: back to the state before it, with HF_DBG (debug.c). */
+static void restart_alone(struct guest_cpu *c)
+{
+    if (c->in_special) {
+        c->shadow = c->old_shadow;
+        c->eflags |= c->old_rf ? FL_RF : 0;
+    }
+    c->dbg_restart = c->in_special = c->special_tf = 0;
+    c->dbg_step = 1;
+    c->exit_tb = NULL;
+    cpu_update_hflags(c);
+}
+
+static void take_exception(struct guest_cpu *c)
+{
+    c->in_special = c->special_tf = c->dbg_step = 0;
+    c->exit_tb = NULL;
+    c->stat[ST_EXIT_EXCEPTION]++;
+    if (c->exc_vector != EXC_DB) {
+        c->exc_dr6 = 0; /* the instruction did not complete */
+    }
+    cpu_deliver_exception(c);
 }
 
 static bool take_pending(struct guest_cpu *c)
@@ -450,6 +485,9 @@ enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
     c->exit_tb = NULL;
     c->special_tf = 0;
     c->in_special = 0;
+    if (c->dr[7] & 0xff) {
+        debug_registers_changed(c);
+    }
     if (__builtin_setjmp(c->jmpbuf)) {
         c->unwind_pc = 0;
         if (c->leave) {
@@ -458,15 +496,16 @@ enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
     }
     for (;;) {
         c->leave = 0;
+        c->in_code = 0;
         if (c->exc_vector >= 0) {
-            c->in_special = c->special_tf = 0;
-            c->exit_tb = NULL;
-            c->stat[ST_EXIT_EXCEPTION]++;
-            cpu_deliver_exception(c);
+            take_exception(c);
             if (c->shutdown) {
                 fpu_park(c);
                 return VCPU_EXIT_SHUTDOWN;
             }
+        }
+        if (__builtin_expect(c->dbg_restart, 0)) {
+            restart_alone(c);
         }
         if (c->in_special) {
             c->in_special = 0;
@@ -476,6 +515,9 @@ enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
             fpu_park(c);
             return VCPU_EXIT_STOP;
         }
+        if (__builtin_expect(c->exc_dr6 & 0xf, 0) && c->shadow != 2) {
+            cpu_raise(c, EXC_DB);
+        }
         if (take_pending(c)) {
             continue;
         }
@@ -483,6 +525,10 @@ enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
             c->stat[ST_EXIT_HALT]++;
             fpu_park(c);
             return VCPU_EXIT_HALT;
+        }
+        if (__builtin_expect(c->hflags & HF_BP, 0) && c->rep_partial) {
+            c->eflags |= FL_RF; /* its breakpoint has been taken before the first iteration */
+            cpu_update_hflags(c);
         }
         c->in_special = (c->hflags & HF_SPECIAL) != 0;
         run_block(c);

@@ -162,6 +162,8 @@ struct guest_seg {
 #define HF_AC         (1u << 19)  /* alignment checks on (CPL 3, CR0.AM, EFLAGS.AC) */
 #define HF_RF         (1u << 20)  /* EFLAGS.RF set for the first insn of the block */
 #define HF_CSLIM      (1u << 21)  /* CS limit is not flat: fetches are checked */
+#define HF_BP         (1u << 22)  /* instruction breakpoints are armed (debug.c) */
+#define HF_DBG        (1u << 23)  /* one instruction is executed alone because it meets a data or I/O breakpoint */
 
 /* MMU modes: index into tlb_space tables. */
 enum mmu_mode {
@@ -227,6 +229,13 @@ struct guest_cpu {
     uint8_t  shutdown;           /* triple fault happened */
     uint8_t  nmi_pending;        /* the host reported an NMI not yet taken */
     uint8_t  special_tf, in_special; /* vCPU loop: the running block is a TF / SHADOW, RF or TF block */
+    uint8_t  in_code;            /* generated code or a helper of it is running */
+    uint8_t  rep_partial;        /* RIP is at a string instruction that has iterations left */
+    uint8_t  dbg_step;           /* as HF_DBG */
+    uint8_t  dbg_restart;        /* the instruction is to be executed again with dbg_step set */
+    uint8_t  old_shadow, old_rf; /* of the running special block, for dbg_restart */
+    uint64_t bp_made[4];         /* addresses of the instruction breakpoints that HF_BP blocks were made for */
+    uint8_t  bp_made_mask;
     uint64_t flush_epoch;        /* counts code cache flushes seen by this vCPU */
     uint32_t pkru, pkrs;
 

@@ -69,6 +69,17 @@ void cpu_write_cr4(struct guest_cpu *c, uint64_t val);
 bool msr_read(struct guest_cpu *c, uint32_t msr, uint64_t *val);  /* false = #GP */
 bool msr_write(struct guest_cpu *c, uint32_t msr, uint64_t val);
 
+/* ---- debug registers (debug.c) ---- */
+#define DB_IS_FAULT (1u << 31)  /* in c->exc_dr6: an instruction breakpoint, EFLAGS.RF is pushed as 1 */
+unsigned debug_exec_mask(const struct guest_cpu *c);                  /* armed instruction breakpoints */
+unsigned debug_exec_at(const struct guest_cpu *c, uint64_t lip);      /* those at this linear address */
+/* After any change of DR0 to DR3 or DR7; updates hflags. */
+void debug_registers_changed(struct guest_cpu *c);
+/* An instruction of the current block is about to meet these data or I/O breakpoints.  Returns when it may go on. */
+void debug_hit(struct guest_cpu *c, unsigned hits);
+void debug_check_io(struct guest_cpu *c, unsigned port, unsigned size);
+_Noreturn void debug_raise_exec(struct guest_cpu *c);
+
 /* ---- the vCPU loop (exec.c) ---- */
 struct tb_hash_ops;
 enum vcpu_exit { VCPU_EXIT_STOP, VCPU_EXIT_HALT, VCPU_EXIT_SHUTDOWN, VCPU_EXIT_DEBUG };

@@ -297,5 +297,6 @@ int help_mov_dr_write(struct guest_cpu *c, const struct dec_insn *in)
     /* Watched pages are kept out of the tables, so the tables follow the breakpoints. */
     if (v != old && n != 6 && ((n == 7 ? v | old : c->dr[7]) & 0xff))
         tlb_flush_all(c, TLBF_OTHER);
+    debug_registers_changed(c);
     return HELP_NEXT;
 }

@@ -260,6 +260,7 @@ static void deliver(struct guest_cpu *c, const struct event *e)
         deliver_protected(c, e);
     }
     c->shadow = 0;
+    c->rep_partial = 0;
     c->special_tf = 0; /* no single-step trap after INT n: the handler runs with TF clear */
     cpu_update_hflags_same_cr(c);
 }
@@ -285,6 +286,9 @@ void cpu_interrupt(struct guest_cpu *c, unsigned vector, bool soft, bool has_err
         .ext = !soft,
     };
 
+    if (c->rep_partial) {
+        e.eflags |= FL_RF; /* between the iterations of a string instruction (SDM vol. 3, 17.3.1.1) */
+    }
     if (soft) {
         e.eflags &= ~FL_RF;
     } else if (e.vector == EXC_NMI) {
@@ -352,7 +356,8 @@ void cpu_deliver_exception(struct guest_cpu *c)
             e.error = 0;
         }
     }
-    if ((V(e.vector) & faults) || (e.vector == EXC_DB && (c->exc_dr6 & DR6_BD))) {
+    if ((V(e.vector) & faults) || (e.vector == EXC_DB && (c->exc_dr6 & (DR6_BD | DB_IS_FAULT))) ||
+        c->rep_partial) {
         e.eflags |= FL_RF;
     }
     if (e.vector == EXC_DB) {

@@ -36,8 +36,15 @@ static void check_port(struct guest_cpu *c, unsigned port, unsigned size)
         check_bitmap(c, port, size);
 }
 
+static inline void check_breakpoint(struct guest_cpu *c, unsigned port, unsigned size)
+{
+    if (__builtin_expect(c->dr[7] & 0xff, 0))
+        debug_check_io(c, port, size);
+}
+
 static uint32_t port_read(struct guest_cpu *c, unsigned port, unsigned size)
 {
+    check_breakpoint(c, port, size);
     fpu_park(c);
     c->stat[ST_PIO]++;
     return (uint32_t)(c->host->pio_read(c, (uint16_t)port, size) & size_mask(size));
@@ -45,6 +52,7 @@ static uint32_t port_read(struct guest_cpu *c, unsigned port, unsigned size)
 
 static void port_write(struct guest_cpu *c, unsigned port, unsigned size, uint32_t val)
 {
+    check_breakpoint(c, port, size);
     fpu_park(c);
     c->stat[ST_PIO]++;
     c->host->pio_write(c, (uint16_t)port, size, (uint32_t)(val & size_mask(size)));
@@ -125,9 +133,10 @@ static int io_string(struct guest_cpu *c, const struct dec_insn *in, struct str_
             addr_reg_set(c, R_RCX, in->adsize, --left);
             if (!left)
                 break;
-            if (!--budget || c->exit_request || (c->hflags & HF_TF)) {
+            if (!--budget || c->exit_request || (c->hflags & (HF_TF | HF_DBG))) {
                 tb_check_dma(c);
                 c->rip = in->ip;
+                c->rep_partial = 1;
                 return HELP_LOOP;
             }
         }

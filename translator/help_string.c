@@ -267,7 +267,7 @@ static bool repeat(struct guest_cpu *c, struct str *s)
     while (left) {
         uint64_t n = left < budget ? left : budget;
 
-        if (c->hflags & HF_TF)
+        if (c->hflags & (HF_TF | HF_DBG))
             n = 1;
         done = step(c, s, n);
         left -= done;
@@ -277,7 +277,7 @@ static bool repeat(struct guest_cpu *c, struct str *s)
             c->fl = s->fl; /* what is seen when the next element faults */
         if (cond_ends(s))
             return true;
-        if (left && ((c->hflags & HF_TF) || !budget || c->exit_request))
+        if (left && ((c->hflags & (HF_TF | HF_DBG)) || !budget || c->exit_request))
             return false;
     }
     return true;
@@ -298,6 +298,7 @@ int help_string(struct guest_cpu *c, const struct dec_insn *in)
         step(c, &s, 1);
     } else if (!repeat(c, &s)) {
         c->rip = in->ip;
+        c->rep_partial = 1;
         return HELP_LOOP;
     }
     if (s.compared)

@@ -289,7 +289,7 @@ static void commit_descriptors(struct guest_cpu *c, uint16_t sel, const struct t
     }
     seg_set_desc(c, S_TR, sel, new_d);
     c->cr[0] |= CR0_TS;
-    c->dr[7] &= ~(uint64_t)DR7_LOCAL;
+    c->dr[7] &= ~(uint64_t)DR7_LOCAL; /* HF_BP is refreshed with the other hflags */
 }
 
 void task_switch_to(struct guest_cpu *c, uint16_t sel, const struct task_switch *t)

@@ -120,6 +120,12 @@ static void lift_fault(struct ir_block *b, unsigned vector, bool error0)
     lift_raise(b, vector, error0);
 }
 
+/* RF lets the first instruction pass. */
+static bool at_breakpoint(const struct guest_cpu *c, const struct ir_block *b, uint64_t lin)
+{
+    return !(b->n_insns == 0 && (b->key.hflags & HF_RF)) && debug_exec_at(c, lin);
+}
+
 /* Fill the block. */
 static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct code_page *page, unsigned max)
 {
@@ -134,6 +140,15 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
         struct dec_insn *in = &b->insns[b->n_insns];
 
         b->keep_insn[b->n_insns] = false;
+        if (__builtin_expect(b->key.hflags & HF_BP, 0) && at_breakpoint(c, b, lin)) {
+            if (b->n_insns) {
+                lift_fallthrough(b, ip);
+            } else {
+                lift_fault(b, EXC_DB, false);
+                b->guest_size = b->n_insns = 1;
+            }
+            return;
+        }
         if (!decode_next(c, b, &f, page, ip, lin, &st)) {
             lift_fallthrough(b, ip);
             return;
@@ -176,7 +191,7 @@ static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_
     b->n_ops = b->n_insns = b->guest_size = 0;
     b->second_cp_id = 0;
     b->needs_flags = true;
-    b->special = key->hflags & (HF_SHADOW | HF_RF | HF_TF);
+    b->special = key->hflags & (HF_SHADOW | HF_RF | HF_TF | HF_DBG);
     for (unsigned i = 0; i < TB_EXITS; i++) {
         b->exit_used[i] = false;
         b->exit_ip[i] = 0;

@@ -61,6 +61,10 @@ void cpu_raise(struct guest_cpu *cpu, unsigned vector)
 {
     cpu_raise_err(cpu, vector, 0);
 }
+void debug_hit(struct guest_cpu *cpu, unsigned hits)
+{
+    cpu->exc_dr6 |= hits;
+}
 /* Run a statement; true if it raised a guest exception. */
 #define FAULTS(stmt)                   \
     ({                                 \

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run one system test with -accel xbt: its serial output must be that of NAME.expect.
+
+The expected output is that of the manuals' processor.  XBT_TEST_ACCEL=tcg shows where TCG differs; XBT_UPDATE=1
+writes the file anew (review it).
+"""
+import difflib
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path.insert(0, HERE)
+
+import build  # noqa: E402
+
+
+def execute(name, options=''):
+    accel = os.environ.get('XBT_TEST_ACCEL', 'xbt')
+    launcher = os.environ.get('XBT_LAUNCHER', os.path.join(HERE, '../../build/qemu-xbt'))
+    with tempfile.TemporaryDirectory() as tmp:
+        image = os.path.join(tmp, 'image')
+        build.build(name + '.c', image)
+        command = [launcher, '-accel', accel + (options if accel == 'xbt' else ''), '-M', 'pc', '-cpu', 'max',
+                   '-m', '16', '-bios', image, '-nodefaults', '-display', 'none', '-serial', 'stdio', '-no-reboot',
+                   '-device', 'isa-debug-exit,iobase=0xf4']
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+                                  check=False)
+            return done.stdout, done.stderr
+        except subprocess.TimeoutExpired as e:
+            return (e.stdout or b'').decode(errors='replace'), 'timed out'
+
+
+def main():
+    name, modes = sys.argv[1], sys.argv[2:] or ['']
+    expect = os.path.join(HERE, name + '.expect')
+    if os.environ.get('XBT_UPDATE'):
+        with open(expect, 'w', encoding='ascii') as f:
+            f.write(execute(name)[0])
+    with open(expect, encoding='ascii') as f:
+        want = f.read()
+    failed = 0
+    for mode in modes:
+        got, errors = execute(name, mode)
+        if got != want:
+            failed = 1
+            print(f'--- {name} with "{mode}": output differs\n{errors}')
+            sys.stdout.writelines(difflib.unified_diff(want.splitlines(True), got.splitlines(True), 'expected', 'got'))
+    return failed
+
+
+if __name__ == '__main__':
+    sys.exit(main())
