@@ -34,6 +34,7 @@ const char *gen_excluded(const struct insn_row *row, enum snip_mode mode)
     static const char *const varying[] = { "rdtsc", "rdtscp", "rdpmc", "rdrand", "rdseed", "rdpid", "cpuid",
                                            "xgetbv", NULL };
     static const char *const umip[] = { "sgdt", "sidt", "sldt", "str", "smsw", NULL };
+    static const char *const traps[] = { "int1", NULL };
     static const char *const fpu_ptr[] = { "xrstor", NULL };
 
     if (named(row, syscalls))
@@ -42,6 +43,8 @@ const char *gen_excluded(const struct insn_row *row, enum snip_mode mode)
         return "answers differ from run to run or by configuration";
     if (named(row, umip))
         return "the host's kernel emulates it (UMIP)";
+    if (named(row, traps))
+        return "hypervisors report the wrong RIP";
     if (named(row, fpu_ptr))
         return "random images would load host-only components";
     return NULL;
@@ -200,8 +203,10 @@ static void put_imm_bytes(struct runner *r, struct enc *e, const struct insn_row
         v = chance(r, 70) ? pick(r, 12) : (uint64_t)(int64_t)(-20 - (int)pick(r, 6));
     else if (strcmp(row->name, "enter") == 0)
         v &= 0x031fff;
-    else if (strcmp(row->name, "ret") == 0)
+    else if (strncmp(row->name, "ret", 3) == 0)
         v &= 0xff;
+    else if (strcmp(row->name, "int") == 0 && (v & 0xff) == 0x80)
+        v++;                                           /* a system call of the host */
     for (unsigned i = 0; i < 8; i++)
         put(e, (unsigned)(v >> 8 * i) & 0xff);
     for (unsigned i = 0; i < 4; i++)
@@ -244,6 +249,9 @@ static bool vendor_form(const struct dec_insn *in)
     static const char *const far_loads[] = { "lss", "lfs", "lgs", "callf", "jmpf", NULL };
 
     if (amd_branch(in))
+        return true;
+    /* Both operands unmapped, or nothing but masked bytes there: what faults first is not defined. */
+    if (in->mode == 1 && in->adsize == 2 && (in->row->cls == CL_STRING || strstr(in->row->name, "maskmov")))
         return true;
     if (in->vex_w && named(in->row, far_loads))           /* AMD: no 64-bit offset */
         return true;

@@ -21,8 +21,9 @@ struct gen_insn {
 const char *gen_excluded(const struct insn_row *row, enum snip_mode mode);
 /* Encode `row` for address ip (offset in SM_16). False: no encoding was found. */
 bool gen_encode(struct runner *r, const struct insn_row *row, enum snip_mode mode, uint64_t ip, struct gen_insn *g);
-/* Adapt registers (and memory on both sides) so that the instruction reaches memory and ends nearby. */
-void gen_fix_state(struct runner *r, const struct gen_insn *g, enum snip_mode mode, struct snip_state *st);
+/* Adapt registers (and memory on both sides) so that the instruction reaches memory and ends nearby.  False: that
+ * cannot be said of this state, do not run it. */
+bool gen_fix_state(struct runner *r, const struct gen_insn *g, enum snip_mode mode, struct snip_state *st);
 /* An address for an access of `size` bytes: mostly good and aligned, sometimes crossing, read-only or unmapped. */
 uint64_t gen_target(struct runner *r, enum snip_mode mode, unsigned size);
 int gen_dec_mode(enum snip_mode mode);

@@ -162,7 +162,7 @@ static void set_branch_target(struct runner *r, const struct gen_insn *g, enum s
     const struct dec_insn *in = &g->in;
     uint64_t to = in->ip + in->len + pick(r, 8);
 
-    if (chance(r, 5))
+    if (mode != SM_16 && chance(r, 5))
         to = runner_rand(r) >> 18;           /* not mapped; a non-canonical one is test_smoke's */
     if (in->row->cls == CL_RET || is(in->row, "retf") || is(in->row, "iret")) {
         uint64_t sp = st->gpr[R_RSP] + (mode == SM_16 ? LIN_STACK : 0);
@@ -202,8 +202,12 @@ static void fix_string(struct runner *r, const struct dec_insn *in, enum snip_mo
 {
     st->gpr[R_RSI] = gen_target(r, mode, 8) - (in->mode == 2 ? seg_base(in, st) : 0);
     st->gpr[R_RDI] = gen_target(r, mode, 8);
-    if (chance(r, 20))
-        st->gpr[R_RDI] = st->gpr[R_RSI] + pick(r, 16) - 8;   /* overlapping */
+    if (chance(r, 20)) {                                     /* overlapping */
+        st->gpr[R_RSI] = (mode == SM_16 ? 0 : LIN_DATA) + 0x1000 + pick(r, 0x2000);
+        st->gpr[R_RDI] = st->gpr[R_RSI] + pick(r, 16) - 8;
+    } else if (in->opcode == 0xa6 || in->opcode == 0xa7) {   /* which of two faults comes first is not defined */
+        st->gpr[chance(r, 50) ? R_RSI : R_RDI] = (mode == SM_16 ? 0 : LIN_DATA) + 0x1000 + pick(r, 0x1000);
+    }
     st->gpr[R_RCX] = chance(r, 10) ? pick(r, 5000) : pick(r, 40);
     if (in->adsize == 4 && in->mode == 2) {
         st->gpr[R_RCX] |= runner_rand(r) << 32;
@@ -241,7 +245,7 @@ static void fix_special(struct runner *r, const struct gen_insn *g, enum snip_mo
     if (is(row, "xlatb"))
         st->gpr[R_RBX] = gen_target(r, mode, 1) - (st->gpr[R_RAX] & 0xff) - seg_base(in, st);
     if (strstr(row->name, "maskmov") && in->mod == 3)
-        st->gpr[R_RDI] = gen_target(r, mode, 16) - seg_base(in, st);
+        st->gpr[R_RDI] = (mode == SM_16 ? 0 : LIN_DATA) + 0x800 + pick(r, 0x2000) - seg_base(in, st);
     if (is(row, "pop") && row->op[0].loc == OL_NONE)  /* segment register */
         st->gpr[R_RSP] = gen_target(r, mode, 8);
     if (row->cls == CL_LOOP && chance(r, 50))
@@ -259,18 +263,29 @@ static void fix_special(struct runner *r, const struct gen_insn *g, enum snip_mo
         poke(r, mode == SM_16 ? SM_16 : mode, st->gpr[R_RSP], selector(r), 8);
 }
 
-void gen_fix_state(struct runner *r, const struct gen_insn *g, enum snip_mode mode, struct snip_state *st)
+/* All of the 16-bit code segment is mapped: a branch must not land in old code there. */
+static bool ends_nearby(const struct dec_insn *in, const struct snip_state *st)
+{
+    unsigned cls = in->row->cls;
+    if (is(in->row, "callf") || is(in->row, "jmpf"))
+        return false;
+    if (!in->has_mem || (cls != CL_CALL_IND && cls != CL_JMP_IND))
+        return true;
+    return (in->seg == S_DS || in->seg == S_ES) && effective(in, st) + in->opsize <= DATA_SIZE;
+}
+
+bool gen_fix_state(struct runner *r, const struct gen_insn *g, enum snip_mode mode, struct snip_state *st)
 {
     const struct dec_insn *in = &g->in;
     bool vsib = in->row->op[0].loc == OL_VSIB || in->row->op[1].loc == OL_VSIB;
     uint64_t t = gen_target(r, mode, in->mem_size ? in->mem_size : 16);
 
-    if (chance(r, 6))
+    if (chance(r, 6) && !vsib)               /* gathers trap between elements, some of them */
         st->rflags |= FL_TF;
     if (chance(r, 6) && in->row->cls != CL_HELPER)  /* what microcode checks is the CPU model's business */
         st->rflags |= FL_AC;
     if (chance(r, 6))
-        st->rflags |= FL_ID | FL_NT;
+        st->rflags |= FL_ID | (is(in->row, "iret") ? 0 : FL_NT);
     if (chance(r, 8)) {
         st->ximg[24] &= (uint8_t)runner_rand(r);       /* unmask some SIMD exceptions, set some flags */
         st->ximg[25] &= (uint8_t)runner_rand(r);
@@ -289,4 +304,5 @@ void gen_fix_state(struct runner *r, const struct gen_insn *g, enum snip_mode mo
         for (unsigned i = 0; i < 8; i++)
             st->gpr[i] = (uint32_t)st->gpr[i];
     }
+    return mode != SM_16 || ends_nearby(in, st);
 }

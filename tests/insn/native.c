@@ -22,7 +22,7 @@ static enum { IDLE, START, RUN } phase;
 static const struct snip_state *run_in;
 static struct snip_state *run_out;
 static enum snip_mode run_mode;
-static bool fsgsbase, ldt_ok;
+static bool ldt_ok;
 static uint64_t host_fs;
 static greg_t host_gregs[NGREG];
 static uint8_t host_ximg[XIMG_SIZE];
@@ -63,7 +63,7 @@ static void enter(ucontext_t *uc)
     fp[512] = (uint8_t)((fp[512] & ~7u) | (run_in->ximg[512] & 7u));
     copy(fp + 576, run_in->ximg + 576, 256);
     phase = RUN;
-    if (fsgsbase && run_mode == SM_64) {
+    if (run_mode == SM_64) {
         __asm__ volatile("wrgsbase %0" : : "r"(run_in->gs_base));
         __asm__ volatile("wrfsbase %0" : : "r"(run_in->fs_base));
     }
@@ -88,13 +88,10 @@ static void reset_selectors(const uint16_t *sel)
         __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SEL_UDS));
     if (sel[5])
         __asm__ volatile("mov %0, %%gs" : : "r"(0));
-    if (sel[4]) {
+    if (sel[4])
         __asm__ volatile("mov %0, %%fs" : : "r"(0));
-        if (fsgsbase)
-            __asm__ volatile("wrfsbase %0" : : "r"(host_fs));
-        else
-            syscall(SYS_arch_prctl, 0x1002 /* ARCH_SET_FS */, host_fs);
-    }
+    /* A null selector may have cleared the base. */
+    __asm__ volatile("wrfsbase %0" : : "r"(host_fs));
 }
 
 static void leave(ucontext_t *uc)
@@ -122,10 +119,9 @@ static void on_signal(int sig, siginfo_t *si, void *ctx)
 {
     if (phase == RUN) {
         get_selectors(run_out->sel, (uint64_t)((ucontext_t *)ctx)->uc_mcontext.gregs[REG_CSGSFS]);
-        if (fsgsbase && run_mode == SM_64) {
+        if (run_mode == SM_64) {
             __asm__ volatile("rdfsbase %0" : "=r"(run_out->fs_base));
             __asm__ volatile("rdgsbase %0" : "=r"(run_out->gs_base));
-            __asm__ volatile("wrfsbase %0" : : "r"(host_fs));
         }
         reset_selectors(run_out->sel);
         leave(ctx);
@@ -138,8 +134,12 @@ static void on_signal(int sig, siginfo_t *si, void *ctx)
     struct sigaction *old = &old_action[sig];
     if (old->sa_flags & SA_SIGINFO)
         old->sa_sigaction(sig, si, ctx);
-    else
+    else {
+        const greg_t *g = ((ucontext_t *)ctx)->uc_mcontext.gregs;
+        dprintf(2, "harness: signal %d, trap %d at %#llx, cr2 %#llx, cs/ss %#llx\n", sig, (int)g[REG_TRAPNO],
+                (unsigned long long)g[REG_RIP], (unsigned long long)g[REG_CR2], (unsigned long long)g[REG_CSGSFS]);
         signal(sig, SIG_DFL);
+    }
 }
 
 static void map_window(void)
@@ -185,9 +185,11 @@ void native_init(void)
 
     map_window();
     protect_window();
-    fsgsbase = getauxval(AT_HWCAP2) & 2;
-    if (fsgsbase)
-        __asm__ volatile("rdfsbase %0" : "=r"(host_fs));
+    if (!(getauxval(AT_HWCAP2) & 2)) {
+        fprintf(stderr, "the host's kernel does not allow WRFSBASE\n");
+        exit(77);
+    }
+    __asm__ volatile("rdfsbase %0" : "=r"(host_fs));
     ldt_ok = set_ldt(0, LIN_CODE, 0xffff, true) && set_ldt(1, LIN_DATA, DATA_SIZE - 1, false) &&
              set_ldt(2, LIN_STACK, STACK_SIZE - 1, false);
     /* 64-bit code never looks at these; 32-bit code needs them. */

@@ -25,7 +25,7 @@ struct snippet {
     uint32_t fl_ignore;      /* flags not compared */
     bool keep_place;         /* code is in the window already at `at` */
     uint32_t at;             /* window offset, set by runner_place() */
-    bool microcoded;         /* CR2 is compared by page, x87 state not at all after a page fault */
+    bool microcoded;         /* CR2 is compared by page, x87 state not at all after a fault */
 };
 
 void runner_init(struct runner *r, const char *machine, uint64_t seed);
