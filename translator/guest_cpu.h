@@ -189,7 +189,7 @@ struct jc_entry {
  * id baked into the jump; equal means "this linear page still maps to that
  * physical page, executable, for this vCPU in this mode".
  */
-#define CP_SLOTS 256
+#define CP_SLOTS 2048
 
 struct guest_cpu {
     /* --- first 128 bytes: hottest, [rsp+disp8] --- */

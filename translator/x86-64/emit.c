@@ -225,6 +225,16 @@ void x64_pext_rrm(struct x64_buf *b, unsigned dst, unsigned src, struct x64_mem 
     x64_modrm_mem(b, dst, m);
 }
 
+void x64_bextr_rrr(struct x64_buf *b, unsigned dst, unsigned src, unsigned ctl)
+{
+    /* VEX.LZ.0F38.W1 F7 /r: dst = ModRM.reg, src = r/m, control = vvvv */
+    x64_byte(b, 0xc4);
+    x64_byte(b, (dst & 8 ? 0 : 0x80) | 0x40 | (src & 8 ? 0 : 0x20) | 2);
+    x64_byte(b, 0x80 | (~ctl & 15) << 3);
+    x64_byte(b, 0xf7);
+    x64_modrm_rr(b, dst, src);
+}
+
 void x64_patch_rel32(struct x64_buf *b, uint8_t *field, const void *target)
 {
     if (b->overflow) {

@@ -26,6 +26,7 @@ __attribute__((constructor)) static void detect(void)
     features.xcr0 = features.xsave ? read_xcr0() : 3;
     features.avx = (c >> 28 & 1) && (features.xcr0 & 6) == 6;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        features.bmi1 = b >> 3 & 1;
         features.bmi2 = b >> 8 & 1;
     }
     /* PEXT is microcoded on AMD before Zen 3 (family 19h). */

@@ -31,16 +31,22 @@ void lower_jmp_thunk(struct lower *l, unsigned thunk)
 void lower_save_flags(struct lower *l)
 {
     struct x64_buf *b = &l->b;
-    x64_mov_rr(b, 8, X_R9, X_RAX);
+    unsigned t = l->r9_reg != IR_NOREG && !l->win.valid ? X_R10 : X_R9;   /* whichever holds nothing */
+
+    x64_mov_rr(b, 8, t, X_RAX);
     x64_byte(b, 0x9f);                                  /* lahf */
     x64_byte(b, 0x0f); x64_byte(b, 0x90); x64_byte(b, 0xc0); /* seto al */
     x64_mov_mr(b, 2, X64_ENV(fl), X_RAX);
-    x64_mov_rr(b, 8, X_RAX, X_R9);
+    x64_mov_rr(b, 8, X_RAX, t);
+    if (t == X_R9) {
+        l->r9_reg = IR_NOREG;
+    }
 }
 
 void lower_load_flags(struct lower *l)
 {
     struct x64_buf *b = &l->b;
+    l->r9_reg = IR_NOREG;
     x64_mov_rr(b, 8, X_R9, X_RAX);
     x64_movzx_rm(b, 2, X_RAX, X64_ENV(fl));
     x64_byte(b, 0x04); x64_byte(b, 0x7f);               /* add al, 0x7f: OF := al */
@@ -50,6 +56,12 @@ void lower_load_flags(struct lower *l)
 
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch)
 {
+    if (r == l->r9_reg) {
+        return X_R9;
+    }
+    if (scratch == X_R9 && (r >= IR_T0 || host_reg(r) == X_NONE)) {
+        l->r9_reg = r;
+    }
     if (r >= IR_T0) {
         x64_mov_rm(&l->b, 8, scratch, tmp_slot(r));
         return scratch;
@@ -67,9 +79,13 @@ static void def_reg(struct lower *l, unsigned dst, unsigned src, unsigned size)
     struct x64_buf *b = &l->b;
 
     if (dst >= IR_T0) {
-        x64_movzx_rr(b, size, X_R9, src);
+        if (src != X_R9 || size != 8) {
+            x64_movzx_rr(b, size, X_R9, src);
+        }
         x64_mov_mr(b, 8, tmp_slot(dst), X_R9);
+        l->r9_reg = dst;
     } else if (host_reg(dst) == X_NONE) {
+        l->r9_reg = IR_NOREG;
         if (size == 4) {
             x64_mov_rr(b, 4, X_R9, src);
             x64_mov_mr(b, 8, gpr_slot(dst), X_R9);
@@ -83,6 +99,27 @@ static void def_reg(struct lower *l, unsigned dst, unsigned src, unsigned size)
     }
 }
 
+/* Is the temporary that o loads still wanted behind the next op that needs r9 for itself? */
+static bool tmp_survives_addr(const struct lower *l, const struct ir_op *o)
+{
+    const struct ir_op *end = l->ir->ops + l->ir->n_ops;
+
+    for (const struct ir_op *p = o + 1; p < end; p++) {
+        switch (p->op) {
+        case IR_ADDI:
+            if (p->dst != R_RSP || p->src >= IR_T0 || host_reg(p->src) == X_NONE || p->size < 4) {
+                return true;
+            }
+            break;
+        case IR_MOV: case IR_GOTO_IND:
+            return p->src != o->dst || p->load_fl;
+        default:
+            return true;
+        }
+    }
+    return true;
+}
+
 static void lower_ld(struct lower *l, const struct ir_op *o)
 {
     struct x64_buf *b = &l->b;
@@ -93,6 +130,10 @@ static void lower_ld(struct lower *l, const struct ir_op *o)
         return;
     }
     x64_movzx_rm(b, o->size, X_R9, host_operand());
+    if (o->dst >= IR_T0 && !tmp_survives_addr(l, o)) {
+        l->r9_reg = o->dst;       /* used before r9 is: no need for the slot */
+        return;
+    }
     def_reg(l, o->dst, X_R9, o->dst >= IR_T0 ? 8 : o->size);
 }
 
@@ -110,6 +151,7 @@ static void lower_sti(struct lower *l, const struct ir_op *o)
 
     if (o->size == 8 && o->imm != (int32_t)o->imm) {
         x64_mov_ri(b, X_R9, (uint64_t)o->imm);
+        l->r9_reg = IR_NOREG;
         lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
         x64_mov_mr(b, 8, host_operand(), X_R9);
         return;
@@ -129,12 +171,14 @@ static void lower_addi(struct lower *l, const struct ir_op *o)
         return;
     }
     x64_lea(b, 8, X_R9, m);
+    l->r9_reg = IR_NOREG;
     def_reg(l, o->dst, X_R9, o->size);
 }
 
 static void lower_movi(struct lower *l, const struct ir_op *o)
 {
     x64_mov_ri(&l->b, X_R9, (uint64_t)o->imm);
+    l->r9_reg = IR_NOREG;
     def_reg(l, o->dst, X_R9, 8);
 }
 
@@ -188,7 +232,7 @@ void lower_op(struct lower *l, const struct ir_op *o)
     case IR_MOV: def_reg(l, o->dst, lower_use(l, o->src, X_R9), o->size); break;
     case IR_MOVI: lower_movi(l, o); break;
     case IR_ADDI: lower_addi(l, o); break;
-    case IR_HELPER: case IR_HELPER_X: lower_helper(l, o); break;
+    case IR_HELPER: case IR_HELPER_X: lower_helper(l, o); lower_forget(l); break;
     case IR_RAISE: lower_raise(l, o); break;
     default: break;
     }
@@ -247,6 +291,10 @@ static void lower_one(struct lower *l, unsigned i)
         k->use_end = (uint16_t)use_end(l->ir, i);
     }
     lower_op(l, o);
+    lower_track(l, o);
+    if (is_store(o)) {
+        l->r9_reg = IR_NOREG;     /* the commit path joins with r9 gone */
+    }
     if (o->save_fl) {
         /* A store that writes flags is alone in its instruction: the commit path joins before the save. */
         close_cold(l, i + 1);
@@ -307,6 +355,9 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     l->open_cold = -1;
     l->fmt = tlb_format(c);
     l->fast_pext = host_features()->fast_pext && c->vm->opt.host_bmi2;
+    l->bextr = host_features()->bmi1 && c->vm->opt.host_bmi2;
+    l->windows = !c->vm->opt.no_opt && !(ir->key.hflags & (HF_AC | HF_SEGS)) && (ir->key.hflags & HF_CODE_MASK);
+    lower_forget(l);
     l->b = (struct x64_buf) { code, limit, (uint8_t *)tb_rw(store, code) - code, false };
     code = place_insns(l, code, limit);
     if (!code || code >= limit) {

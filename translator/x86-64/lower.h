@@ -30,6 +30,18 @@ struct cold {
     uint8_t *resume;         /* the op that uses the address */
     uint8_t *after;          /* behind the ops [use, use_end) */
     uint8_t *branch;         /* COLD_EXIT: rel32 field of the branch to the stub */
+    uint8_t *leave_window;   /* jump from a window access whose page is another one */
+};
+
+/*
+ * The access window: r10 still holds the linear address of the last access and r11 its page's addend, and guest
+ * register `reg` plus `off` is that address.  A later access off the same register then only has to show that it is in
+ * the same page.  After any slow path r10 holds the address plus TH_FAR, which no window access can match.
+ */
+struct window {
+    bool valid, writable;
+    uint8_t reg, width;
+    int64_t off;
 };
 
 struct lower {
@@ -44,7 +56,10 @@ struct lower {
     int open_cold;           /* ADDR whose ops are being emitted; -1 none */
     unsigned guest_off;      /* of the current instruction from the block's start */
     unsigned next_off;       /* of the next one */
-    bool fast_pext;
+    bool fast_pext, bextr;
+    bool windows;            /* this block's mode and the options allow access windows */
+    struct window win;
+    unsigned r9_reg;         /* guest register or temporary whose value r9 holds; IR_NOREG = none */
     enum tlb_format fmt;
     struct cold cold[MAX_COLD];
     struct state_rec recs[MAX_RECS];
@@ -86,6 +101,14 @@ void lower_ea(struct lower *l, const struct dec_insn *in, unsigned dst, int64_t 
 /* lower_mem.c */
 void lower_addr(struct lower *l, unsigned index);
 void lower_cold_access(struct lower *l, struct cold *k);
+/* Forget what the scratch registers hold. */
+static inline void lower_forget(struct lower *l)
+{
+    l->win.valid = false;
+    l->r9_reg = IR_NOREG;
+}
+/* Keep the window and the r9 cache true after op o has been emitted. */
+void lower_track(struct lower *l, const struct ir_op *o);
 /* lower_exit.c */
 void lower_exit_op(struct lower *l, unsigned index);
 void lower_cold_exit(struct lower *l, struct cold *k);
@@ -94,7 +117,7 @@ void lower_cold_exit(struct lower *l, struct cold *k);
 uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, uint8_t *code, uint8_t *limit);
 
 /* hostcpu.c: features of this host, found once. */
-struct host_features { bool bmi2, fast_pext, avx, xsave; uint32_t xcr0; };
+struct host_features { bool bmi1, bmi2, fast_pext, avx, xsave; uint32_t xcr0; };
 const struct host_features *host_features(void);
 
 

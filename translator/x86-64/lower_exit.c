@@ -182,7 +182,7 @@ static void lower_indirect(struct lower *l, const struct ir_op *o)
     struct x64_buf *b = &l->b;
     bool code64 = (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64;
 
-    x64_mov_rm(b, 8, X_R10, tmp_slot(o->src));
+    x64_mov_rr(b, 8, X_R10, lower_use(l, o->src, X_R10));
     x64_mov_mr(b, 8, X64_ENV(rip), X_R10);
     if (l->ir->special) {
         leave_indirect(l, o->in);

@@ -69,6 +69,15 @@ static void compute_address(struct lower *l, const struct ir_op *o)
     }
 }
 
+static void table_base(struct lower *l, const struct ir_op *o)
+{
+    if (o->acc & OA_W) {
+        x64_mov_rm(&l->b, 8, X_R9, X64_ENV(wtab));
+    } else {
+        x64_mov_rm(&l->b, 8, X_R9, X64_ENV(rtab));
+    }
+}
+
 static void lookup_flat(struct lower *l, const struct ir_op *o, struct cold *k)
 {
     struct x64_buf *b = &l->b;
@@ -77,6 +86,9 @@ static void lookup_flat(struct lower *l, const struct ir_op *o, struct cold *k)
     if (!code64) {
         x64_mov_rr(b, 4, X_R11, X_R10);
         x64_shift_ri(b, 5, 4, X_R11, 12);
+    } else if (l->bextr) {
+        x64_mov_ri(b, X_R9, 36 << 8 | 12);
+        x64_bextr_rrr(b, X_R11, X_R10, X_R9);
     } else if (l->fast_pext) {
         x64_pext_rrm(b, X_R11, X_R10, X64_ENV(ea_mask));
     } else {
@@ -84,11 +96,7 @@ static void lookup_flat(struct lower *l, const struct ir_op *o, struct cold *k)
         x64_shift_ri(b, 4, 8, X_R11, 16);
         x64_shift_ri(b, 5, 8, X_R11, 28);
     }
-    if (o->acc & OA_W) {
-        x64_mov_rm(b, 8, X_R9, X64_ENV(wtab));
-    } else {
-        x64_mov_rm(b, 8, X_R9, X64_ENV(rtab));
-    }
+    table_base(l, o);
     x64_mov_rm(b, 8, X_R11, (struct x64_mem) { X_R9, X_R11, 3, 0 });
     x64_test_rr(b, 8, X_R11, X_R11);
     k->miss = x64_jcc(b, CC_E, NULL);
@@ -101,11 +109,7 @@ static void lookup_tagged(struct lower *l, const struct ir_op *o, struct cold *k
     x64_mov_rr(b, 4, X_R11, X_R10);
     x64_shift_ri(b, 5, 4, X_R11, 12);
     x64_alu_ri(b, 4, 4, X_R11, TLB_TAGGED_SIZE - 1);
-    if (o->acc & OA_W) {
-        x64_mov_rm(b, 8, X_R9, X64_ENV(wtab));
-    } else {
-        x64_mov_rm(b, 8, X_R9, X64_ENV(rtab));
-    }
+    table_base(l, o);
     x64_lea(b, 8, X_R9, (struct x64_mem) { X_R9, X_R11, 3, 0 });
     x64_mov_rr(b, 8, X_R11, X_R10);
     x64_alu_ri(b, 4, 8, X_R11, -4096);
@@ -114,17 +118,139 @@ static void lookup_tagged(struct lower *l, const struct ir_op *o, struct cold *k
     x64_mov_rm(b, 8, X_R11, x64_at(X_R9, 8 * TLB_TAGGED_SIZE));
 }
 
+/* r11 may hold a window's addend: only r9 is used. */
 static void crossing_test(struct x64_buf *b, unsigned size)
 {
-    x64_lea(b, 4, X_R11, x64_at(X_R10, (int32_t)size - 1));
-    x64_alu_rr(b, 6, 4, X_R11, X_R10);
-    x64_test_ri32(b, X_R11, 0x1000);
+    x64_lea(b, 4, X_R9, x64_at(X_R10, (int32_t)size - 1));
+    x64_alu_rr(b, 6, 4, X_R9, X_R10);
+    x64_test_ri32(b, X_R9, 0x1000);
 }
 
 /* Must a misaligned operand raise #AC?  Those that demand alignment raise #GP by themselves. */
 static bool alignment_checked(const struct lower *l, const struct ir_op *o)
 {
     return (l->ir->key.hflags & HF_AC) && o->size > 1 && !o->aligned && !o->no_ac;
+}
+
+/* Leave when the operand may cross into the next page. */
+static void crossing_guard(struct lower *l, struct cold *k, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+
+    if (o->size == 1 || o->aligned == ALIGN_MXCSR || (o->aligned && l->fmt == TLB_FLAT)) {
+        return;
+    }
+    if (o->size <= 8 && !(o->size & (o->size - 1))) {
+        x64_test_ri8(b, X_R10, (uint8_t)(o->size - 1));
+        k->unaligned = x64_jcc(b, CC_NE, NULL);
+    } else {
+        crossing_test(b, o->size);
+        k->cross = x64_jcc(b, CC_NE, NULL);
+    }
+}
+
+static void lookup(struct lower *l, struct cold *k, const struct ir_op *o)
+{
+    if (l->fmt == TLB_FLAT) {
+        lookup_flat(l, o, k);
+    } else {
+        lookup_tagged(l, o, k);
+    }
+}
+
+/* ---- access windows ---- */
+
+/* The one register that an operand's address is off, or IR_NOREG; *off and *width tell the rest. */
+static unsigned window_base(const struct lower *l, const struct ir_op *o, int64_t *off, unsigned *width)
+{
+    if (!l->windows || o->seg == S_FS || o->seg == S_GS || o->seg == S_CS || o->aligned == ALIGN_MXCSR) {
+        return IR_NOREG;
+    }
+    if (o->kind == AK_REG) {
+        *off = o->imm;
+        *width = o->width;
+        return o->src;
+    }
+    if (o->kind == AK_INSN && o->in->base < 16 && o->in->index == REG_NONE) {
+        *off = o->in->disp + o->imm;
+        *width = o->in->adsize;
+        return o->in->base;
+    }
+    return IR_NOREG;
+}
+
+static bool window_fits(const struct lower *l, const struct ir_op *o)
+{
+    int64_t off = 0;
+    unsigned width = 0, reg = window_base(l, o, &off, &width);
+
+    return l->win.valid && reg == l->win.reg && width == l->win.width && (l->win.writable || !(o->acc & OA_W));
+}
+
+static void window_open(struct lower *l, const struct ir_op *o)
+{
+    unsigned width = 0, reg = window_base(l, o, &l->win.off, &width);
+
+    l->win.valid = reg != IR_NOREG && width >= 4;
+    l->win.writable = o->acc & OA_W;
+    l->win.reg = (uint8_t)reg;
+    l->win.width = (uint8_t)width;
+}
+
+/* Same page as the last access?  Then r11 is good for this one too. */
+static void window_access(struct lower *l, struct cold *k, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+    bool writable = l->win.writable;
+
+    x64_mov_rr(b, 8, X_R9, X_R10);
+    l->r9_reg = IR_NOREG;
+    compute_address(l, o);
+    x64_alu_rr(b, 6, 8, X_R9, X_R10);
+    x64_rex(b, true, X_NONE, X_NONE, X_R9, false);      /* test r9, ~0xfff */
+    x64_byte(b, 0xf7);
+    x64_modrm_rr(b, 0, X_R9);
+    x64_u32(b, 0xfffff000u);
+    k->leave_window = x64_jcc(b, CC_NE, NULL);
+    crossing_guard(l, k, o);
+    k->fast = k->resume = x64_here(b);
+    window_open(l, o);
+    l->win.writable = writable;
+}
+
+/* Does op o add a constant to a register?  Then *reg, *imm. */
+static bool adds_constant(const struct ir_op *o, unsigned *reg, int64_t *imm)
+{
+    const struct dec_insn *in = o->in;
+
+    if (o->op == IR_ADDI && o->dst == o->src) {
+        *reg = o->dst;
+        *imm = o->imm;
+        return o->size >= 4;
+    }
+    if (o->op == IR_NATIVE && !in->has_mem && !in->vex && in->map == 0 && (in->opcode == 0x83 || in->opcode == 0x81)) {
+        unsigned ext = in->modrm >> 3 & 7;
+        *reg = in->rm;
+        *imm = ext == 0 ? in->imm : -in->imm;
+        return (ext == 0 || ext == 5) && in->opsize == (in->mode == 2 ? 8 : 4);
+    }
+    return false;
+}
+
+void lower_track(struct lower *l, const struct ir_op *o)
+{
+    uint32_t writes = ir_gpr_writes(o);
+    unsigned reg;
+    int64_t imm;
+
+    if (l->win.valid && (writes >> l->win.reg & 1)) {
+        if (adds_constant(o, &reg, &imm) && reg == l->win.reg) {
+            l->win.off -= imm;
+            l->win.valid = l->win.off == (int32_t)l->win.off;
+        } else {
+            l->win.valid = false;
+        }
+    }
 }
 
 void lower_addr(struct lower *l, unsigned index)
@@ -140,7 +266,12 @@ void lower_addr(struct lower *l, unsigned index)
     *k = (struct cold) { .kind = COLD_ACCESS, .op = (uint16_t)index };
     l->open_cold = (int)l->n_cold++;
 
+    if (window_fits(l, o)) {
+        window_access(l, k, o);
+        return;
+    }
     compute_address(l, o);
+    l->r9_reg = IR_NOREG;
     add_segment(l, k, o);
     if (o->aligned == ALIGN_MXCSR) {
         x64_test_ri8(b, X_R10, (uint8_t)(o->size - 1));
@@ -149,22 +280,11 @@ void lower_addr(struct lower *l, unsigned index)
         x64_test_ri8(b, X_R10, (uint8_t)(TH_AC_UNIT(o->size) - 1));
         k->misaligned = x64_jcc(b, CC_NE, NULL);
     }
-    if (o->size > 1 && o->aligned != ALIGN_MXCSR && !(o->aligned && l->fmt == TLB_FLAT)) {
-        if (o->size <= 8 && !(o->size & (o->size - 1))) {
-            x64_test_ri8(b, X_R10, (uint8_t)(o->size - 1));
-            k->unaligned = x64_jcc(b, CC_NE, NULL);
-        } else {
-            crossing_test(b, o->size);
-            k->cross = x64_jcc(b, CC_NE, NULL);
-        }
-    }
+    crossing_guard(l, k, o);
     k->fast = x64_here(b);
-    if (l->fmt == TLB_FLAT) {
-        lookup_flat(l, o, k);
-    } else {
-        lookup_tagged(l, o, k);
-    }
+    lookup(l, k, o);
     k->resume = x64_here(b);
+    window_open(l, o);
 }
 
 static void patch_here(struct x64_buf *b, uint8_t *field)
@@ -194,6 +314,7 @@ void lower_cold_access(struct lower *l, struct cold *k)
     const struct ir_op *o = &l->ir->ops[k->op];
     bool wr = o->acc & OA_W;
 
+    lower_forget(l);
     /* Which instruction this is: the INSN op before it. */
     unsigned i = k->op;
     while (l->ir->ops[i].op != IR_INSN) {
@@ -206,6 +327,21 @@ void lower_cold_access(struct lower *l, struct cold *k)
         patch_here(b, k->unaligned);
         crossing_test(b, o->size);
         x64_jcc(b, CC_E, k->fast);
+    }
+    if (k->leave_window) {
+        /* Another page: guard and look up in full, then join the hot path. */
+        uint8_t *slow = k->unaligned ? x64_jmp(b, NULL) : NULL, *cross = k->cross;
+        patch_here(b, k->leave_window);
+        k->cross = k->unaligned = NULL;
+        if (o->size > 1) {
+            crossing_test(b, o->size);
+            k->unaligned = x64_jcc(b, CC_NE, NULL);
+        }
+        lookup(l, k, o);
+        x64_jmp(b, k->resume);
+        patch_here(b, slow);
+        patch_here(b, cross);
+        patch_here(b, k->unaligned);
     }
     patch_here(b, k->miss);
     patch_here(b, k->cross);

@@ -124,6 +124,11 @@ static void swap_high8(struct lower *l, unsigned reg)
 
 static void load_high8(struct lower *l, struct field *f, unsigned scratch)
 {
+    if (scratch == X_R9) {
+        l->r9_reg = IR_NOREG;
+    } else {
+        l->win.valid = false;
+    }
     swap_high8(l, f->guest);
     x64_mov_rr(&l->b, 4, scratch, f->guest - 4u);
     swap_high8(l, f->guest);
@@ -140,8 +145,18 @@ static void store_high8(struct lower *l, const struct field *f)
 static void load_field(struct lower *l, struct field *f, unsigned scratch)
 {
     f->host = (uint8_t)scratch;
+    if (scratch == X_R9 && l->r9_reg == f->guest) {
+        return;
+    }
+    if (scratch == X_R9) {
+        l->r9_reg = f->guest;
+    }
     if (f->acc != OA_W || f->size < 4) {
-        x64_mov_rm(&l->b, 8, scratch, gpr_slot(f->guest));
+        if (l->r9_reg == f->guest && scratch != X_R9) {
+            x64_mov_rr(&l->b, 8, scratch, X_R9);
+        } else {
+            x64_mov_rm(&l->b, 8, scratch, gpr_slot(f->guest));
+        }
     }
 }
 
@@ -149,6 +164,9 @@ static void store_field(struct lower *l, const struct field *f)
 {
     if (f->scratch && (f->acc & OA_W)) {
         x64_mov_mr(&l->b, 8, gpr_slot(f->guest), f->host);
+        if (f->host != X_R9 && l->r9_reg == f->guest) {
+            l->r9_reg = IR_NOREG;
+        }
     }
 }
 
@@ -158,9 +176,13 @@ static unsigned next_scratch(struct lower *l, struct enc *e, unsigned *used)
     unsigned k = (*used)++;
 
     if (!e->has_mem || e->mem.base == X_RSP) {
+        if (k > 0) {
+            l->win.valid = false;
+        }
         return order_reg[k];
     }
     if (k == 1) {                 /* fold the address so that r11 is free */
+        l->win.valid = false;
         x64_lea(&l->b, 8, X_R10, host_operand());
         e->mem = x64_at(X_R10, 0);
     }
@@ -171,6 +193,11 @@ static void prepare(struct lower *l, struct enc *e)
 {
     unsigned used = 0;
 
+    if (!e->has_mem && e->rm.op != 0xff && e->rm.scratch && e->rm.guest == l->r9_reg && !(e->rm.acc & OA_W) &&
+        !e->reg.scratch && !e->vv.scratch) {
+        e->rm.host = X_R9;                                   /* it is there already */
+        e->rm.scratch = false;
+    }
     if (!e->has_mem && e->rm.op != 0xff && e->rm.scratch && !e->opreg && slot_form_ok(e->in, &e->rm)) {
         e->has_mem = true;
         e->mem = gpr_slot(e->rm.guest);
@@ -207,6 +234,9 @@ static void prepare(struct lower *l, struct enc *e)
 
 static void finish(struct lower *l, const struct enc *e)
 {
+    if (e->has_mem && !e->in->has_mem && (e->rm.acc & OA_W) && l->r9_reg == e->rm.guest) {
+        l->r9_reg = IR_NOREG;                                /* its slot was written past r9 */
+    }
     store_field(l, &e->reg);
     if (!e->in->has_mem) {
         store_field(l, &e->rm);
@@ -362,6 +392,7 @@ void lower_native(struct lower *l, const struct ir_op *o)
         masked = *o->in;                                     /* bit number within the addressed word is in T0 */
         e.in = &masked;
         x64_mov_rm(b, 8, X_R9, tmp_slot(IR_T0));
+        l->r9_reg = IR_NOREG;
         e.reg.host = X_R9;
         e.reg.scratch = false;
     } else {
@@ -387,6 +418,7 @@ void lower_btofs(struct lower *l, const struct ir_op *o)
     unsigned r = lower_use(l, o->src, X_R9);
 
     /* T0 = bit & (bits - 1); T1 = (signed bit >> log2(bits)) * size */
+    lower_forget(l);
     x64_mov_rr(b, 8, X_R9, r);
     if (size == 4) {
         x64_op_rr(b, 8, 0x63, X_R9, X_R9);                   /* movsxd */
@@ -434,11 +466,20 @@ void lower_lea(struct lower *l, const struct ir_op *o)
     struct x64_buf *b = &l->b;
     unsigned host = host_reg(o->dst);
 
-    if (o->size == 8 && o->in->adsize == 8 && host != X_NONE && o->in->base != EA_RIP) {
+    if (o->size == 8 && o->in->adsize == 8 && host != X_NONE) {
+        bool scratch = (o->in->base < 16 && host_reg(o->in->base) == X_NONE) ||
+                       (o->in->index < 16 && host_reg(o->in->index) == X_NONE);
+        if (scratch) {
+            l->win.valid = false;
+        }
         lower_ea(l, o->in, host, 0);
         return;
     }
+    l->win.valid = false;
     lower_ea(l, o->in, X_R10, 0);
+    if (l->r9_reg == o->dst) {
+        l->r9_reg = IR_NOREG;
+    }
     if (host != X_NONE) {
         x64_mov_rr(b, o->size, host, X_R10);
     } else if (o->size == 2) {

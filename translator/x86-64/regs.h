@@ -29,6 +29,10 @@
 #define TH_RECHECK       10  /* cpu->rip set: second page of the block must be looked at again */
 #define TH_COUNT         11
 
+/* After a slow access or a commit r10 = linear address + TH_FAR and r11 makes up for it: farther from the address than
+ * any displacement reaches, so that an access window never matches it. */
+#define TH_FAR (1ull << 40)
+
 #define TH_F_SS   0x10000   /* stack reference: non-canonical gives #SS */
 #define TH_F_RMW  0x20000
 #define TH_F_ALIGN 0x40000  /* the instruction demands alignment: a misaligned address gives #GP before #PF */

@@ -120,11 +120,14 @@ static void end_called(struct x64_buf *b, int32_t pushed)
 static void gen_slow(struct x64_buf *b, unsigned th, const void *fn)
 {
     begin_called(b, th, 8, true);
+    x64_mov_mr(b, 8, x64_at(X_RBX, OFF(slow_addr)), X_R10);
     x64_mov_rr(b, 8, X_RSI, X_R10);
     x64_mov_rr(b, 4, X_RDX, X_R9);
     call_c(b, fn);
-    x64_mov_rr(b, 8, X_R10, X_RAX);
-    x64_mov_ri(b, X_R11, 0);
+    x64_mov_ri(b, X_R10, TH_FAR);
+    x64_alu_rm(b, 0, 8, X_R10, x64_at(X_RBX, OFF(slow_addr)));
+    x64_mov_rr(b, 8, X_R11, X_RAX);
+    x64_alu_rr(b, 5, 8, X_R11, X_R10);
     if (th == TH_SLOW_WRITE) {
         /* return behind the caller's 5-byte jump when the store goes to the bounce buffer */
         x64_movzx_rm(b, 1, X_RAX, x64_at(X_RBX, OFF(commit.active)));
@@ -143,6 +146,8 @@ static void gen_commit(struct x64_buf *b)
     x64_mov_rm(b, 8, X_RAX, x64_at(X_RSP, 0));
     x64_mov_mr(b, 8, x64_at(X_RBX, OFF(host_flags)), X_RAX);
     call_c(b, (const void *)(uintptr_t)xbt_thunk_commit);
+    x64_mov_ri(b, X_R10, TH_FAR);
+    x64_alu_rm(b, 0, 8, X_R10, x64_at(X_RBX, OFF(slow_addr)));
     end_called(b, 16);
     x64_byte(b, 0x9d);                           /* popfq */
     x64_byte(b, 0xc3);
