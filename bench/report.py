@@ -53,7 +53,7 @@ def collect(bench, sides, selected, args, notes, started):
         'qemu': first_line([os.environ.get('QEMU', 'qemu-system-x86_64'),
                             '--version']),
         'revision': first_line(['git', '-C', top, 'describe', '--always', '--dirty']),
-        'rounds': args.rounds, 'cpu': args.cpu, 'percent': args.percent,
+        'rounds': args.rounds, 'clock': args.clock, 'cpu': args.cpu, 'percent': args.percent,
         'xbt_options': args.xbt_options, 'sides': sides, 'notes': notes,
         'boot_peak_kib': bench.peak_kib, 'rows': rows,
     }

@@ -13,6 +13,7 @@ As a module:  Job(...).run() -> Result; used by bench/ and tests/guest/.
 
 import argparse
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -61,8 +62,10 @@ class Result:
 
     def __init__(self):
         self.lines = []         # (seconds since start, line)
+        self.cpu = []           # QEMU's processor time at each line, seconds
         self.status = None      # of QEMU; None: it had to be ended
         self.seconds = 0.0
+        self.cpu_seconds = 0.0  # of QEMU in all
         self.peak_kib = 0       # of QEMU's memory, as last seen
         self.command = []
 
@@ -143,6 +146,7 @@ class Job:
         with tempfile.TemporaryDirectory(prefix='xbt-guest-') as directory:
             result.command = self.command(directory)
             environment = dict(os.environ, **(self.env or {}))
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             start = time.monotonic()
             process = subprocess.Popen(
                 result.command, stdin=subprocess.DEVNULL,
@@ -160,6 +164,9 @@ class Job:
                         process.kill()
                         process.wait()
                 process.stdout.close()
+                now = resource.getrusage(resource.RUSAGE_CHILDREN)
+                result.cpu_seconds = (now.ru_utime + now.ru_stime
+                                      - before.ru_utime - before.ru_stime)
             result.seconds = time.monotonic() - start
             result.status = process.returncode if finished else None
         return result
@@ -177,6 +184,18 @@ def peak_memory(pid):
     return 0
 
 
+def cpu_seconds(pid):
+    """Processor time of all threads so far, with the scheduler's precision."""
+    total = 0
+    try:
+        for task in os.listdir(f'/proc/{pid}/task'):
+            with open(f'/proc/{pid}/task/{task}/schedstat', encoding='ascii') as file:
+                total += int(file.read().split()[0])
+    except (OSError, IndexError):
+        pass
+    return total / 1e9
+
+
 def read_lines(process, deadline, idle, result, on_line):
     """Read until QEMU ends (True) or a time is over (False)."""
     start = time.monotonic()
@@ -184,6 +203,7 @@ def read_lines(process, deadline, idle, result, on_line):
     def keep(raw):
         line = raw.decode('utf-8', 'replace').rstrip('\r')
         result.lines.append((time.monotonic() - start, line))
+        result.cpu.append(cpu_seconds(process.pid))
         result.peak_kib = max(result.peak_kib, peak_memory(process.pid))
         if on_line:
             on_line(line)

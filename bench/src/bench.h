@@ -4,7 +4,9 @@
  * bench_run(rounds), which does a fixed amount of work per round and returns
  * a checksum that depends on nothing but rounds.  The program prints
  *
- *     XBT-BENCH name nanoseconds checksum
+ *     XBT-BENCH name nanoseconds checksum cpu-nanoseconds
+ *
+ * where the last is the processor's time, children included.
  *
  * usage: program [percent of the usual rounds]
  */
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 static uint64_t bench_run(unsigned rounds);
@@ -25,6 +28,20 @@ static inline uint64_t bench_now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+static inline uint64_t bench_cpu_of(int who)
+{
+    struct rusage u;
+
+    getrusage(who, &u);
+    return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000000ull +
+           (u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000ull;
+}
+
+static inline uint64_t bench_cpu(void)
+{
+    return bench_cpu_of(RUSAGE_SELF) + bench_cpu_of(RUSAGE_CHILDREN);
 }
 
 /* A generator that is the same everywhere (Marsaglia's xorshift64). */
@@ -67,16 +84,19 @@ static inline void bench_need(int ok, const char *what)
     {                                                                        \
         unsigned percent = argc > 1 ? atoi(argv[1]) : 100;                   \
         unsigned rounds = (usual_rounds) * (uint64_t)percent / 100;          \
-        uint64_t start, sum, end;                                            \
+        uint64_t start, cpu, sum, end;                                       \
                                                                              \
         if (rounds == 0) {                                                   \
             rounds = 1;                                                      \
         }                                                                    \
+        cpu = bench_cpu();                                                   \
         start = bench_now();                                                 \
         sum = bench_run(rounds);                                             \
         end = bench_now();                                                   \
-        printf("XBT-BENCH %s %llu %016llx\n", name,                          \
-               (unsigned long long)(end - start), (unsigned long long)sum);  \
+        cpu = bench_cpu() - cpu;                                             \
+        printf("XBT-BENCH %s %llu %016llx %llu\n", name,                     \
+               (unsigned long long)(end - start), (unsigned long long)sum,   \
+               (unsigned long long)cpu);                                     \
         return 0;                                                            \
     }
 

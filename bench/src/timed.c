@@ -3,10 +3,11 @@
  * Run a command with its output in a file and say how long it took:
  *
  *     timed NAME OUTPUT COMMAND [ARGUMENT...]
- *     -> XBT-TIMED name nanoseconds exit-status
+ *     -> XBT-TIMED name nanoseconds exit-status cpu-nanoseconds
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +18,15 @@ static long long now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+static long long children_cpu(void)
+{
+    struct rusage u;
+
+    getrusage(RUSAGE_CHILDREN, &u);
+    return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000000ll +
+           (u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000ll;
 }
 
 int main(int argc, char **argv)
@@ -51,6 +61,7 @@ int main(int argc, char **argv)
     } else {
         status = WEXITSTATUS(status);
     }
-    printf("XBT-TIMED %s %lld %d\n", argv[1], now() - start, status);
+    printf("XBT-TIMED %s %lld %d %lld\n", argv[1], now() - start, status,
+           children_cpu());
     return status;
 }

@@ -194,7 +194,7 @@ class Programs(GuestTest):
     @staticmethod
     def checksums(lines):
         words = (line.split() for line in lines)
-        return {w[1]: w[3] for w in words if len(w) == 4 and w[0] == 'XBT-BENCH'}
+        return {w[1]: w[3] for w in words if len(w) == 5 and w[0] == 'XBT-BENCH'}
 
     def test_programs(self):
         self.check_programs(cpu='max')
