@@ -15,7 +15,7 @@
 #define XBT_X64_REGS_H
 
 /* cpu->thunk[] */
-#define TH_SLOW_READ     0   /* r10 = linear, r9d = size | TH_F_*; returns host address in r10, r11 = 0 */
+#define TH_SLOW_READ     0   /* r10 = linear, r9d = size | TH_F_*; returns r10 + r11 = host address (TH_FAR) */
 #define TH_SLOW_WRITE    1   /* same; returns to the caller's jump, or 5 bytes behind it when a commit is needed */
 #define TH_COMMIT        2   /* write the bounce buffer to the guest; host flags are kept */
 #define TH_HELPER        3   /* r10 = struct dec_insn */
