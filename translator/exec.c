@@ -98,6 +98,9 @@ static void check_before_page(struct guest_cpu *c, uint64_t lin, uint32_t flags)
     if ((flags & TH_F_ALIGN) && (lin & (size - 1)) && !((flags & TH_F_MM) && mxcsr_mm())) {
         cpu_raise_err(c, EXC_GP, 0);
     }
+    if ((flags & TH_F_FLAT32) && (uint32_t)lin + size - 1 < (uint32_t)lin) {
+        cpu_raise_err(c, flags & TH_F_SS ? EXC_SS : EXC_GP, 0);
+    }
     if (cpu_code64(c) && (uint64_t)((int64_t)(lin << 16) >> 16) != lin && !(c->cr[4] & CR4_LA57)) {
         return;                             /* not canonical: found by the access */
     }

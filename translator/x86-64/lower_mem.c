@@ -31,6 +31,12 @@ static void seg_checked(struct lower *l, struct cold *k, const struct ir_op *o)
     x64_alu_rm(b, 0, 4, X_R10, x64_env(s + offsetof(struct guest_seg, base)));
 }
 
+/* Outside 64-bit mode: is the operand's segment not known to be flat? */
+static bool segment_checked(const struct lower *l, const struct ir_op *o)
+{
+    return (l->ir->key.hflags & HF_SEGS) || o->seg == S_FS || o->seg == S_GS || o->seg == S_CS;
+}
+
 static void add_segment(struct lower *l, struct cold *k, const struct ir_op *o)
 {
     bool code64 = (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64;
@@ -41,7 +47,7 @@ static void add_segment(struct lower *l, struct cold *k, const struct ir_op *o)
         }
         return;
     }
-    if ((l->ir->key.hflags & HF_SEGS) || o->seg == S_FS || o->seg == S_GS || o->seg == S_CS) {
+    if (segment_checked(l, o)) {
         seg_checked(l, k, o);
     }
 }
@@ -305,6 +311,7 @@ static uint32_t slow_flags(const struct lower *l, const struct ir_op *o)
 {
     return o->size | (o->seg == S_SS ? TH_F_SS : 0) | (o->acc == OA_W && !o->x87_wait ? 0 : TH_F_RMW) |
            (o->aligned ? TH_F_ALIGN : 0) | (alignment_checked(l, o) ? TH_F_AC : 0) |
+           (l->ir->key.hflags & (HF_CODE64 | HF_SEGS) || segment_checked(l, o) ? 0 : TH_F_FLAT32) |
            (o->aligned == ALIGN_MXCSR ? TH_F_MM : 0) | (o->x87_wait ? TH_F_X87 : 0);
 }
 

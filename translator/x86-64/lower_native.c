@@ -148,10 +148,11 @@ static void load_field(struct lower *l, struct field *f, unsigned scratch)
     if (scratch == X_R9 && l->r9_reg == f->guest) {
         return;
     }
+    bool load = f->acc != OA_W || f->size < 4;
     if (scratch == X_R9) {
-        l->r9_reg = f->guest;
+        l->r9_reg = load ? f->guest : IR_NOREG;              /* store_field() makes it known */
     }
-    if (f->acc != OA_W || f->size < 4) {
+    if (load) {
         if (l->r9_reg == f->guest && scratch != X_R9) {
             x64_mov_rr(&l->b, 8, scratch, X_R9);
         } else {
@@ -164,7 +165,9 @@ static void store_field(struct lower *l, const struct field *f)
 {
     if (f->scratch && (f->acc & OA_W)) {
         x64_mov_mr(&l->b, 8, gpr_slot(f->guest), f->host);
-        if (f->host != X_R9 && l->r9_reg == f->guest) {
+        if (f->host == X_R9) {
+            l->r9_reg = f->guest;
+        } else if (l->r9_reg == f->guest) {
             l->r9_reg = IR_NOREG;
         }
     }
