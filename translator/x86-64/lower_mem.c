@@ -311,7 +311,7 @@ static uint32_t slow_flags(const struct lower *l, const struct ir_op *o)
 {
     return o->size | (o->seg == S_SS ? TH_F_SS : 0) | (o->acc == OA_W && !o->x87_wait ? 0 : TH_F_RMW) |
            (o->aligned ? TH_F_ALIGN : 0) | (alignment_checked(l, o) ? TH_F_AC : 0) |
-           (l->ir->key.hflags & (HF_CODE64 | HF_SEGS) || segment_checked(l, o) ? 0 : TH_F_FLAT32) |
+           ((l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64 || segment_checked(l, o) ? 0 : TH_F_FLAT32) |
            (o->aligned == ALIGN_MXCSR ? TH_F_MM : 0) | (o->x87_wait ? TH_F_X87 : 0);
 }
 
