@@ -186,9 +186,13 @@ const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in)
     return e->host;
 }
 
+/* The limit is looked at behind the alignment (the segment base's is taken for granted), the type before it. */
 _Noreturn void xbt_thunk_seg_fault(struct guest_cpu *c, uint32_t flags, uint32_t off)
 {
-    check_before_page(c, off, flags);       /* the alignment of segment bases is not looked at */
+    const struct guest_seg *s = &c->seg[flags >> TH_SEG_SHIFT & 7];
+    bool never = flags & TH_F_STORE ? s->w_lo > s->w_hi : s->r_lo > s->r_hi;
+
+    check_before_page(c, off, never ? flags & ~TH_F_AC : flags);
     cpu_raise_err(c, flags & TH_F_SS ? EXC_SS : EXC_GP, 0);
 }
 
@@ -204,12 +208,46 @@ _Noreturn void xbt_thunk_raise(struct guest_cpu *c, uint32_t what)
     cpu_raise(c, what & 0xff);
 }
 
+static bool canonical(uint64_t a)
+{
+    return (uint64_t)((int64_t)(a << 16) >> 16) == a;
+}
+
+/* The host took #GP in generated code: a misaligned operand, or a non-canonical address whose low bits name a page in
+ * the table.  To the host all operands are in DS; the guest's stack references raise #SS. */
+static unsigned gp_or_ss(struct guest_cpu *c)
+{
+    struct dec_insn in;
+
+    tb_restore_state(c, c->unwind_pc);
+    c->unwind_pc = 0;
+    if (!cpu_code64(c)) {
+        return EXC_GP;
+    }
+    struct code_page page = tlb_code_page(c, c->rip);
+    unsigned off = c->rip & 0xfff, avail = 4096 - off < 15 ? 4096 - off : 15;
+    if (!page.host || dec_decode(page.host + off, avail, c->rip, 2, false, &in) != DEC_OK) {
+        return EXC_GP;
+    }
+    if (in.has_mem && in.mem_acc && !canonical(opnd_ea(c, &in))) {
+        return in.seg == S_SS ? EXC_SS : EXC_GP;
+    }
+    switch (in.row->cls) {
+    case CL_PUSH: case CL_POP: case CL_CALL_REL: case CL_CALL_IND: case CL_RET:
+        return canonical(GPR(c, R_RSP)) ? EXC_GP : EXC_SS;
+    case CL_LEAVE:
+        return canonical(GPR(c, R_RBP)) ? EXC_GP : EXC_SS;
+    default:
+        return EXC_GP;
+    }
+}
+
 _Noreturn void xbt_signal_landing(struct guest_cpu *c, uint32_t trapno)
 {
     c->stat[ST_HOST_FAULTS]++;
     switch (trapno) {
     case EXC_GP:
-        cpu_raise_err(c, EXC_GP, 0);
+        cpu_raise_err(c, gp_or_ss(c), 0);
     case EXC_SS:
         cpu_raise_err(c, EXC_SS, 0);
     case EXC_MF:

@@ -155,7 +155,11 @@ static void end_of_insn(struct ir_block *b, struct fl_state *s)
 {
     if (s->store >= 0) {
         struct ir_op *o = &b->ops[s->store];
-        o->site_after = site_kind(b, s, o->op == IR_NATIVE && s->prod == s->store, &o->rc_after);
+        if (o->op == IR_NATIVE && s->prod == s->store) {
+            o->site_after = SK_HOST;    /* the commit path joins before they are saved */
+        } else {
+            o->site_after = site_kind(b, s, false, &o->rc_after);
+        }
         s->store = -1;
     }
 }

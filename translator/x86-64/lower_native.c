@@ -240,11 +240,11 @@ static void finish(struct lower *l, const struct enc *e)
     if (e->has_mem && !e->in->has_mem && (e->rm.acc & OA_W) && l->r9_reg == e->rm.guest) {
         l->r9_reg = IR_NOREG;                                /* its slot was written past r9 */
     }
+    store_field(l, &e->vv);                                  /* MULX r, r, x: the high half stays */
     store_field(l, &e->reg);
     if (!e->in->has_mem) {
         store_field(l, &e->rm);
     }
-    store_field(l, &e->vv);
     if (e->reg.high8 && e->reg.host >= 8 && (e->reg.acc & OA_W)) {
         store_high8(l, &e->reg);
     }
