@@ -170,7 +170,8 @@ __attribute__((used)) static void task_note(u32 error)
 
 void task_code(void);
 __asm__(".text; task_code: 1: pushl (%esp); call task_note; addl $4, %esp; iret; jmp 1b; "
-        "task_fault: 2: pushl (%esp); call task_note; addl $8, %esp; movl resume, %eax; movl %eax, 0x6020; iret; jmp 2b");
+        "task_fault: 2: pushl (%esp); call task_note; addl $8, %esp; movl resume, %eax; movl %eax, 0x6020; iret;"
+        "jmp 2b");
 void task_fault(void);
 
 static void make_task(u32 at, void (*entry)(void), u32 sp)
