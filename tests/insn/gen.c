@@ -281,6 +281,8 @@ bool gen_encode(struct runner *r, const struct insn_row *row, enum snip_mode mod
         if (vendor_form(&g->in))
             continue;
         g->len = g->in.len;
+        g->disp_at = e.disp_at;
+        g->disp_size = e.disp_size;
         fix_disp(r, g, &e, mode);
         if (dec_decode(g->bytes, 15, ip, gen_dec_mode(mode), false, &g->in) == DEC_OK && g->in.row == row)
             return true;

@@ -14,6 +14,7 @@ struct gen_insn {
     uint8_t bytes[32];
     unsigned len;
     struct dec_insn in;   /* in.ip = where it will be */
+    unsigned disp_at, disp_size; /* of the displacement in the bytes; size 0 = none */
     uint64_t target;      /* address that the bytes themselves fix (moffs, RIP-relative, disp only); ~0 = none */
 };
 

@@ -144,13 +144,21 @@ static void on_signal(int sig, siginfo_t *si, void *ctx)
 
 static void map_window(void)
 {
-    void *want = native_win;
+    int fd = memfd_create("insn-window", 0);
 
-    if (mmap(want, WIN_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_POPULATE, -1, 0) != want) {
-        fprintf(stderr, "cannot map the native window at %p: %s\n", want, strerror(errno));
+    if (fd < 0 || ftruncate(fd, WIN_SIZE) != 0) {
+        fprintf(stderr, "no memory for the native window: %s\n", strerror(errno));
         exit(77);
     }
+    for (uint32_t off = 0; off <= ALIAS_OFF; off += ALIAS_OFF) {
+        void *want = native_win + off;
+        if (mmap(want, WIN_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+                 MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_POPULATE, fd, 0) != want) {
+            fprintf(stderr, "cannot map the native window at %p: %s\n", want, strerror(errno));
+            exit(77);
+        }
+    }
+    close(fd);
 }
 
 /* Same rights as machine.c's page tables. */
@@ -163,6 +171,7 @@ static void protect_window(void)
         int prot = off == RO_OFF ? PROT_READ | PROT_EXEC
                    : data || stack || near_ro ? PROT_READ | PROT_WRITE | PROT_EXEC : PROT_NONE;
         mprotect(native_win + off, 4096, prot);
+        mprotect(native_win + ALIAS_OFF + off, 4096, prot);
     }
 }
 

@@ -80,9 +80,14 @@ uint32_t runner_next_place(struct runner *r, const struct snippet *s, unsigned t
 
 void runner_place(struct runner *r, struct snippet *s, unsigned tail)
 {
-    uint8_t buf[1024];
+    runner_place_at(r, s, runner_next_place(r, s, tail));
+}
 
-    s->at = runner_next_place(r, s, tail);
+void runner_place_at(struct runner *r, struct snippet *s, uint32_t at)
+{
+    uint8_t buf[1280];
+
+    s->at = at;
     memset(buf, 0xcc, PAD);
     memcpy(buf + PAD, s->code, s->len);
     memset(buf + PAD + s->len, 0xcc, 16);
@@ -249,6 +254,8 @@ static uint64_t error_mask(const struct snippet *s, const struct snip_state *nat
 
     if (native->vector == 14 && s->mode >= SM_32)
         mask &= ~0x10ull;                       /* without NX (legacy paging) there is no I/D bit */
+    if (native->vector == 14 && s->mode >= SM_32 && native->cr2 >> 22 == 0x300)
+        mask &= ~1ull;                          /* machine.c's own pages */
     if (native->vector == 14 && native->cr2 >= 0x7ffffffff000ull)
         mask &= ~1ull;                          /* Linux does not tell whether its own pages are present */
     return mask;
@@ -263,7 +270,8 @@ static uint16_t null_is_0(uint16_t sel)
 static void diff_states(struct diff *d, struct runner *r, const struct snippet *s, struct snip_state *a,
                         struct snip_state *b)
 {
-    bool is64 = s->mode == SM_64;
+    bool is64 = s->mode == SM_64, early = a->vector != TRAP_END;
+    uint32_t ignore = s->fl_ignore | (early ? s->fl_ignore_early : 0);
 
     /* Microcode looks at alignment before or after the segment's limit. */
     if (a->vector != b->vector && !(s->microcoded && (a->vector | 1) == 13 && (b->vector | 1) == 13))
@@ -277,7 +285,7 @@ static void diff_states(struct diff *d, struct runner *r, const struct snippet *
         static const char *const names[6] = { "es", "cs", "ss", "ds", "fs", "gs" };
         diff_u64(d, names[i], null_is_0(a->sel[i]), null_is_0(b->sel[i]), ~0ull);
     }
-    diff_u64(d, "rflags", a->rflags, b->rflags, FL_COMPARED & ~s->fl_ignore);
+    diff_u64(d, "rflags", a->rflags, b->rflags, FL_COMPARED & ~ignore);
     if (is64) {
         diff_u64(d, "fs_base", a->fs_base, b->fs_base, ~0ull);
         diff_u64(d, "gs_base", a->gs_base, b->gs_base, ~0ull);

@@ -23,6 +23,7 @@ struct snippet {
     const uint8_t *code;     /* without the final INT3 */
     unsigned len;
     uint32_t fl_ignore;      /* flags not compared */
+    uint32_t fl_ignore_early; /* the same when it ends before its end */
     bool keep_place;         /* code is in the window already at `at` */
     uint32_t at;             /* window offset, set by runner_place() */
     bool microcoded;         /* CR2 is compared by page, x87 state not at all after a fault */
@@ -35,6 +36,7 @@ uint64_t runner_rand(struct runner *r);
 /* Window offset at which runner_place() will put it. */
 uint32_t runner_next_place(struct runner *r, const struct snippet *s, unsigned tail);
 void runner_place(struct runner *r, struct snippet *s, unsigned tail);
+void runner_place_at(struct runner *r, struct snippet *s, uint32_t at);
 /* A random state: GPRs are random with the pointer registers aimed at data and stack, vector registers random. */
 void runner_random_state(struct runner *r, enum snip_mode mode, struct snip_state *st);
 /* Fill data and stack with the same random bytes on both sides. */

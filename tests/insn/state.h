@@ -16,6 +16,7 @@
 #define LIN       0x40000000u  /* linear address of the window; guest-physical WIN_PHYS */
 #define WIN_PHYS  0x00100000u
 #define WIN_SIZE  0x00140000u
+#define ALIAS_OFF 0x00200000u  /* the same window once more at LIN + ALIAS_OFF */
 #define CODE_OFF  0x00000000u  /* 1 MiB, writable and executable */
 #define CODE_SIZE 0x00100000u
 #define DATA_OFF  0x00110000u  /* 4 pages, unmapped around */
