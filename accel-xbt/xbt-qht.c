@@ -12,12 +12,6 @@
 
 #define START_SIZE (1 << 10) /* grows by itself; small, as a flush allocates it anew */
 
-static bool key_equal(const struct tb_key *a, const struct tb_key *b)
-{
-    return a->phys_pc == b->phys_pc && a->cs_base == b->cs_base && a->hflags == b->hflags &&
-           a->cs_limit == b->cs_limit;
-}
-
 /* Two blocks with one key may coexist while the older is being invalidated. */
 static bool same_block(const void *a, const void *b)
 {
@@ -28,7 +22,7 @@ static bool block_has_key(const void *block, const void *key)
 {
     const struct tb *tb = block;
 
-    return key_equal(&tb->key, key) && !qatomic_read(&tb->invalid);
+    return tb_key_eq(&tb->key, key) && !qatomic_read(&tb->invalid);
 }
 
 static void *hash_create(void)

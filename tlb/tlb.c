@@ -272,8 +272,8 @@ void tlb_cr3_written(struct guest_cpu *c, bool noflush)
 }
 
 /* ---- the mode in force ---- */
-/* hflags that hold for an instruction or two: not worth emptying a jump cache for. */
-#define HF_PASSING (HF_TF | HF_SHADOW | HF_RF | HF_DBG)
+/* hflags that hold for a few instructions: not worth emptying a jump cache for. */
+#define HF_PASSING (HF_TF | HF_SHADOW | HF_RF | HF_DBG | HF_DF)
 
 void tlb_set_mode(struct guest_cpu *c)
 {

@@ -68,6 +68,7 @@ static uint32_t hflags_from_eflags(const struct guest_cpu *c)
     uint32_t h;
 
     h = (e & FL_IOPL) >> 4 | (e & FL_TF) << 2 | (e & FL_RF) << 4 | (e & FL_VM) >> 10;
+    h |= e & FL_DF ? HF_DF : 0;
     h |= c->shadow ? HF_SHADOW : 0;
     h |= c->dbg_step ? HF_DBG : 0;
     if (__builtin_expect(c->dr[7] & 0xff, 0) && debug_exec_mask(c)) {

@@ -109,12 +109,21 @@ static void check_before_page(struct guest_cpu *c, uint64_t lin, uint32_t flags)
     }
 }
 
+/* After a slow access: a device may have been asked, and what it did by DMA is visible now. */
+static void resume_after_access(struct guest_cpu *c)
+{
+    if (!c->fpu_live) {
+        tb_check_dma(c);
+        fpu_unpark(c);
+    }
+}
+
 void *xbt_thunk_read(struct guest_cpu *c, uint64_t lin, uint32_t flags)
 {
     check_before_page(c, lin, flags);
     c->slow_flags = (flags & TH_F_SS) != 0;
     void *p = tlb_slow_read(c, lin, flags & 0xffff);
-    resume_fpu(c);
+    resume_after_access(c);
     return p;
 }
 
@@ -124,7 +133,7 @@ void *xbt_thunk_write(struct guest_cpu *c, uint64_t lin, uint32_t flags)
     c->slow_flags = (flags & TH_F_SS) != 0;
     c->commit.active = 0;
     void *p = tlb_slow_write(c, lin, flags & 0xffff, (flags & TH_F_RMW) != 0);
-    resume_fpu(c);
+    resume_after_access(c);
     return p;
 }
 
@@ -143,7 +152,7 @@ void xbt_thunk_commit(struct guest_cpu *c)
             leave_to_loop(c, LEAVE_SMC);
         }
     }
-    resume_fpu(c);
+    resume_after_access(c);
 }
 
 static void advance(struct guest_cpu *c, const struct dec_insn *in)

@@ -128,6 +128,7 @@ int help_cld(struct guest_cpu *c, const struct dec_insn *in)
 {
     (void)in;
     c->eflags &= ~FL_DF;
+    cpu_update_hflags_same_cr(c);
     return HELP_NEXT;
 }
 
@@ -135,6 +136,7 @@ int help_std(struct guest_cpu *c, const struct dec_insn *in)
 {
     (void)in;
     c->eflags |= FL_DF;
+    cpu_update_hflags_same_cr(c);
     return HELP_NEXT;
 }
 

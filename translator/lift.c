@@ -309,6 +309,59 @@ static void lift_helper(struct ir_block *b, const struct dec_insn *in)
     b->keep_insn[in - b->insns] = true;
 }
 
+/* CLD and STD matter only when they change DF, which blocks are specialised on. */
+static bool lift_direction(struct ir_block *b, const struct dec_insn *in)
+{
+    bool set = in->opcode == 0xfd;
+
+    if (set == !!(b->key.hflags & HF_DF)) {
+        return false;
+    }
+    put(b, IR_HELPER_X, in);
+    b->keep_insn[in - b->insns] = true;
+    return true;
+}
+
+static void put_addr_string(struct ir_block *b, const struct dec_insn *in, unsigned reg, unsigned seg, unsigned size,
+                            unsigned acc)
+{
+    put_addr_stack(b, in, reg, 0, size, acc);
+    b->ops[b->n_ops - 1].width = in->adsize;
+    b->ops[b->n_ops - 1].seg = (uint8_t)seg;
+}
+
+/* One MOVS, STOS or LODS without a prefix, going up.  The rest, and all that repeats, is the helper's. */
+static bool lift_string(struct ir_block *b, const struct dec_insn *in)
+{
+    unsigned size = in->opcode & 1 ? in->opsize : 1;
+
+    if (in->rep || (b->key.hflags & HF_DF)) {
+        return false;
+    }
+    switch (in->opcode) {
+    case 0xa4: case 0xa5:
+        put_addr_string(b, in, R_RSI, in->seg, size, OA_R);
+        put_ld(b, in, IR_T0, size);
+        put_addr_string(b, in, R_RDI, S_ES, size, OA_W);
+        put_st(b, in, IR_T0, size);
+        put_addi(b, in, R_RSI, R_RSI, size, in->adsize);
+        put_addi(b, in, R_RDI, R_RDI, size, in->adsize);
+        return true;
+    case 0xaa: case 0xab:
+        put_addr_string(b, in, R_RDI, S_ES, size, OA_W);
+        put_st(b, in, R_RAX, size);
+        put_addi(b, in, R_RDI, R_RDI, size, in->adsize);
+        return true;
+    case 0xac: case 0xad:
+        put_addr_string(b, in, R_RSI, in->seg, size, OA_R);
+        put_ld(b, in, R_RAX, size);
+        put_addi(b, in, R_RSI, R_RSI, size, in->adsize);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool lift_branch(struct ir_block *b, const struct dec_insn *in)
 {
     switch (in->row->cls) {
@@ -422,9 +475,14 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         put(b, IR_NATIVE, in);
         return false;
     case CL_STRING:
-        lift_helper(b, in);
+        if (!lift_string(b, in)) {
+            lift_helper(b, in);
+        }
         return false;
     case CL_HELPER:
+        if (in->map == 0 && (in->opcode == 0xfc || in->opcode == 0xfd)) {
+            return lift_direction(b, in);
+        }
         lift_helper(b, in);
         return (in->row->attr & IA_ENDS) != 0;
     case CL_CALL_REL: case CL_CALL_IND: case CL_RET: case CL_JMP_REL: case CL_JMP_IND: case CL_JCC: case CL_LOOP:
