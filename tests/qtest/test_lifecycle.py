@@ -6,7 +6,7 @@ import signal
 import time
 import unittest
 
-from machine import Failure, Firmware, Linux, main, need_guest, until
+from machine import Failure, Firmware, Linux, SeaBiosLog, main, need_guest, until
 
 
 def vcpu_seconds(m):
@@ -130,22 +130,31 @@ class Reset(unittest.TestCase):
 
     def test_in_mid_boot(self):
         """In the firmware, the decompressor, the early kernel and later."""
-        with Linux(append='earlyprintk=ttyS0 ignore_loglevel') as m:
-            for seconds in (0.05, 0.3, 0.6, 1, 1.5, 2.2):
+        log = SeaBiosLog()
+        with Linux(*log.args, append='earlyprintk=ttyS0 ignore_loglevel') as m:
+            shown = 0
+            for seconds in (0, 0.05, 0.3, 0.6, 1, 1.5, 2.2):
+                log.wait_shadowed(shown)
                 time.sleep(seconds)
+                m.cmd('stop')
+                shown = len(log.messages())
                 start = self.reset(m)
+                m.cmd('cont')
             m.wait_prompt(90, start)
             self.assertIn('3', m.sh('echo $((1 + 2))'))
 
     def test_firmware_often(self):
         with Firmware() as m:
+            shown = 0
             for i in range(20):
+                m.log.wait_shadowed(shown)
+                time.sleep(0.01 * i)
+                m.cmd('stop')
+                shown = len(m.messages())
                 m.cmd('system_reset')
                 m.qmp.wait_event('RESET')
-                time.sleep(0.01 * i)
-            shown = len(m.messages())
-            m.cmd('system_reset')
-            until(lambda: m.END in m.messages()[shown:], 30, 'no end of SeaBIOS after 21 resets')
+                m.cmd('cont')
+            until(lambda: m.END in m.messages()[shown:], 30, 'no end of SeaBIOS after 20 resets')
 
     def test_while_stopped(self):
         with Firmware() as m:
