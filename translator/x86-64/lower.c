@@ -226,6 +226,11 @@ void lower_op(struct lower *l, const struct ir_op *o)
     case IR_NATIVE: lower_native(l, o); break;
     case IR_LEA: lower_lea(l, o); break;
     case IR_BTOFS: lower_btofs(l, o); break;
+    case IR_PROBE:
+        lower_record(l, x64_here(&l->b), l->guest_off, o->site, &o->rc);
+        x64_movzx_rm(&l->b, 1, X_R9, host_operand());
+        l->r9_reg = IR_NOREG;
+        break;
     case IR_LD: lower_ld(l, o); break;
     case IR_ST: lower_st(l, o); break;
     case IR_STI: lower_sti(l, o); break;

@@ -355,6 +355,14 @@ static bool put_respelled(struct x64_buf *b, struct enc *e)
         x64_op_rm(b, size, in->opcode < 0xa2 ? (size == 1 ? 0x8a : 0x8b) : (size == 1 ? 0x88 : 0x89), X_RAX, e->mem);
         return true;
     }
+    if (in->opcode == 0x63 && in->opsize == 2) {             /* MOVSXD r16, r/m16: AMD processors read four bytes */
+        if (e->has_mem) {
+            x64_op_rm(b, 2, 0x8b, e->reg.host, e->mem);
+        } else {
+            x64_op_rr(b, 2, 0x8b, e->reg.host, e->rm.host);
+        }
+        return true;
+    }
     if (in->opcode == 0x82) {                                /* alias of 80 */
         x64_byte(b, 0x66 + 0);                               /* keeps lengths equal; 66 is ignored on byte forms */
         x64_rex(b, false, 0, e->has_mem ? e->mem.index : X_NONE, e->has_mem ? e->mem.base : e->rm.host, needs_rex(e));
