@@ -123,7 +123,8 @@ def table(data):
     text = [f"{data['started']}  {data['qemu']}  xbt {data['revision']}",
             f"{data['host']['cpus']} x {data['host']['cpu']}, Linux "
             f"{data['host']['kernel']}; -cpu {data['cpu']}, {data['rounds']} rounds, "
-            'medians; spread is (max - min) / median of the worst side', '',
+            f"medians of {'processor' if data['clock'] == 'cpu' else 'elapsed'} time; "
+            'spread is (max - min) / median of the worst side', '',
             render(head), '-' * (sum(widths) + 2 * len(widths) - 2)]
     text += [render(cells) for _, cells in lines]
     if data['boot_peak_kib']:
