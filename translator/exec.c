@@ -195,13 +195,10 @@ const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in)
     return e->host;
 }
 
-/* The limit is looked at behind the alignment (the segment base's is taken for granted), the type before it. */
+/* The limit comes before #AC, but behind the alignment that an instruction demands (segment bases count as aligned). */
 _Noreturn void xbt_thunk_seg_fault(struct guest_cpu *c, uint32_t flags, uint32_t off)
 {
-    const struct guest_seg *s = &c->seg[flags >> TH_SEG_SHIFT & 7];
-    bool never = flags & TH_F_STORE ? s->w_lo > s->w_hi : s->r_lo > s->r_hi;
-
-    check_before_page(c, off, never ? flags & ~TH_F_AC : flags);
+    check_before_page(c, off, flags & ~TH_F_AC);
     cpu_raise_err(c, flags & TH_F_SS ? EXC_SS : EXC_GP, 0);
 }
 

@@ -372,7 +372,7 @@ void lower_cold_access(struct lower *l, struct cold *k)
         for (unsigned s = 0; s < 3; s++) {
             patch_here(b, k->seg[s]);
         }
-        x64_mov_ri(b, X_R9, slow_flags(l, o) | (uint32_t)o->seg << TH_SEG_SHIFT | (wr ? TH_F_STORE : 0));
+        x64_mov_ri(b, X_R9, slow_flags(l, o));
         lower_call_thunk(l, TH_SEG_FAULT);
         lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
         x64_byte(b, 0x0f);

@@ -39,8 +39,6 @@
 #define TH_AC_UNIT(size) ((size) == 10 ? 8u : (size) > 16 ? 16u : (size)) /* what an operand is aligned to */
 #define TH_F_AC   0x80000   /* alignment is checked (HF_AC): a misaligned address gives #AC before #PF */
 #define TH_F_MM   0x100000  /* with TH_F_ALIGN: not when MXCSR.MM is set */
-#define TH_SEG_SHIFT 24      /* the segment, with TH_SEG_FAULT */
-#define TH_F_STORE   0x8000000
 #define TH_F_FLAT32 0x400000 /* no segment check was made: a 32-bit offset must not wrap */
 #define TH_F_X87  0x200000  /* a pending x87 exception comes first */
 
