@@ -217,3 +217,23 @@ uint8_t *guest_page_ptr(struct guest_cpu *c, uint64_t lin, enum access acc)
     tlb_resolve(c, lin, 1, acc, c->mmu_mode, p);
     return p[0].code || (unlikely(c->dr[7] & 0xff) && tlb_watched(c, lin)) ? NULL : p[0].host;
 }
+
+uint8_t *guest_store_ptr(struct guest_cpu *c, uint64_t lin, uint32_t len)
+{
+    struct tlb_part p[2];
+    uint8_t *h = tlb_hit(c, lin, c->mmu_mode, true);
+
+    if (h) {
+        return h;
+    }
+    lin = tlb_lin(c, lin);
+    tlb_resolve(c, lin, 1, ACC_WRITE, c->mmu_mode, p);
+    if (!p[0].host || (unlikely(c->dr[7] & 0xff) && tlb_watched(c, lin))) {
+        return NULL;
+    }
+    if (p[0].code && tb_range_has_code(c->vm->store, p[0].ram_addr, len)) {
+        p[0].len = len;
+        tlb_part_smc(c, &p[0]);
+    }
+    return p[0].host;
+}

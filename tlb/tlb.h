@@ -127,6 +127,9 @@ void guest_probe(struct guest_cpu *c, uint64_t lin, unsigned size, enum access a
 /* For bulk string instructions: host pointer valid for [lin, end of page) if directly accessible, else NULL
  * (MMIO, code page, ...).  Raises #PF as the access would. */
 uint8_t *guest_page_ptr(struct guest_cpu *c, uint64_t lin, enum access acc);
+/* The same for storing [lin, lin + len), in one page, also when the page holds translated code: blocks that
+ * overlap these bytes die first (then ST_SLOW_WRITE_CODE moves: the running block may be one of them). */
+uint8_t *guest_store_ptr(struct guest_cpu *c, uint64_t lin, uint32_t len);
 
 /* ---- slow paths of generated code (called by the thunks in translator/x86-64/; c->unwind_pc set) ---- */
 /* Return a host address through which `size` bytes at lin can be read (the page itself, or c->bounce filled

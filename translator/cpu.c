@@ -17,6 +17,7 @@
 /* hflags bits that depend on CR0, CR4, EFER and XCR0 alone. */
 #define HF_FROM_CR (HF_PE | HF_LMA | HF_NM_FPU | HF_NM_SSE | HF_UD_SSE | HF_AVX | HF_UD_MMX | HF_MP_TS)
 
+_Static_assert(!(HF_DF & (HF_DBG | HF_BP | HF_CSLIM)) && !(HF_DBG & (HF_BP | HF_CSLIM)), "hflags bits are distinct");
 _Static_assert(FL_IOPL >> 4 == HF_IOPL_MASK, "IOPL moves by 4");
 _Static_assert(FL_TF << 2 == HF_TF, "TF moves by 2");
 _Static_assert(FL_RF << 4 == HF_RF, "RF moves by 4");

@@ -163,7 +163,7 @@ struct guest_seg {
 #define HF_RF         (1u << 20)  /* EFLAGS.RF set for the first insn of the block */
 #define HF_CSLIM      (1u << 21)  /* CS limit is not flat: fetches are checked */
 #define HF_BP         (1u << 22)  /* instruction breakpoints are armed (debug.c) */
-#define HF_DF         (1u << 23)  /* EFLAGS.DF: string instructions go down */
+#define HF_DF         (1u << 24)  /* EFLAGS.DF: string instructions go down */
 #define HF_DBG        (1u << 23)  /* one instruction is executed alone because it meets a data or I/O breakpoint */
 
 /* MMU modes: index into tlb_space tables. */

@@ -194,7 +194,14 @@ static uint64_t run(struct guest_cpu *c, struct str *s, uint64_t so, uint64_t sl
         return 0;
     if (s->has_src && !(p = guest_page_ptr(c, slin, ACC_READ)))
         return 0;
-    if (s->has_dst && !(d = guest_page_ptr(c, dlin, s->dst.write ? ACC_WRITE : ACC_READ)))
+    if (s->has_dst && s->dst.write) {
+        uint64_t below = s->down ? (n - 1) * s->size : 0;
+        d = guest_store_ptr(c, dlin - below, (uint32_t)(n * s->size));
+        d = d ? d + below : NULL;
+    } else if (s->has_dst) {
+        d = guest_page_ptr(c, dlin, ACC_READ);
+    }
+    if (s->has_dst && !d)
         return 0;
     switch (s->kind) {
     case STR_MOVS:
