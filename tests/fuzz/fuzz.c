@@ -89,8 +89,11 @@ int main(int argc, char **argv)
     for (start = now(); now() - start < limit && bad < 10; programs++) {
         enum snip_mode mode = programs % 3 == 2 ? (programs & 1 ? SM_32 : SM_COMPAT) : SM_64;
         program_make(&r, &p, mode, 1 + (unsigned)(runner_rand(&r) >> 33) % 64);
+        if (!program_valid(&p))
+            continue;
         unsigned tail = runner_rand(&r) % 4 == 0 ? 1 + (unsigned)(runner_rand(&r) % 200) : 0;
-        r.verbose = 0;
+        r.verbose = 1;
+        r.mismatches = 0;
         for (unsigned k = 0; k < RUNS_PER_PROGRAM; k++) {
             uint64_t rng = runner_rand(&r) | 1;
             if (run(&r, &p, rng, tail, "program"))

@@ -49,9 +49,9 @@ static bool in_list(const char *name, const char *const *list)
 static unsigned row_weight(const struct insn_row *row, enum snip_mode mode)
 {
     static const char *const helpers[] = { "pushf", "cld", "std", "daa", "das", "aaa", "aas", "aad", "salc", "xlatb",
-                                           "enter", "maskmovdqu", "vmaskmovps", "vmaskmovpd", "vpmaskmovd",
+                                           "enter", "vmaskmovps", "vmaskmovpd", "vpmaskmovd",
                                            "vpmaskmovq", "pusha", "popa", NULL };
-    static const char *const rare[] = { "popf", "aam", "div", "idiv", "ldmxcsr", "vldmxcsr", "fldcw", "maskmovq",
+    static const char *const rare[] = { "popf", "aam", "div", "idiv", "ldmxcsr", "vldmxcsr", "fldcw",
                                         "bound", "into", "leave", "cmpxchg16b", NULL };
     static const char *const never[] = { "fxsave", "fxrstor", "fnsave", "frstor", "fnstenv", "fldenv", "int3", "ud0",
                                          "ud1", "ud2", "hlt", NULL };
@@ -140,8 +140,6 @@ static bool address_ok(struct runner *r, const struct program *p, struct gen_ins
 {
     const struct dec_insn *in = &g->in;
 
-    if (strstr(in->row->name, "maskmov") && in->seg_override)
-        return false;
     if (!in->has_mem || in->row->cls == CL_LEA || g->target != ~0ull)
         return true;
     if (in->row->op[0].loc == OL_VSIB || in->row->op[1].loc == OL_VSIB)
@@ -152,7 +150,9 @@ static bool address_ok(struct runner *r, const struct program *p, struct gen_ins
         return chance(r, 1);
     if (in->index != REG_NONE && (BIT(in->index) & (pointers(p) | BIT(R_RSP) | BIT(counter(p)))))
         return false;
-    if (g->disp_size == 4)
+    if ((in->row->attr & IA_ALIGN) && in->index == REG_NONE && chance(r, 95))
+        patch_disp(g, g->disp_size == 1 ? (int64_t)pick(r, 4) * 32 : ((int64_t)pick(r, 0x40) - 0x20) * 32);
+    else if (g->disp_size == 4)
         patch_disp(g, (int64_t)pick(r, 0x800) - 0x400);
     return dec_decode(g->bytes, 15, in->ip, gen_dec_mode(mode), false, &g->in) == DEC_OK;
 }
@@ -206,6 +206,12 @@ static bool reads_undefined(const struct program *p, const struct dec_insn *in)
     return (in->row->fl_read & p->fl_undef) || (strcmp(in->row->name, "pushf") == 0 && p->fl_undef);
 }
 
+static bool is_microcoded(const struct insn_row *row)
+{
+    return (row->cls == CL_HELPER && strcmp(row->name, "popf") != 0) || row->cls == CL_STRING ||
+           strstr(row->name, "maskmov");
+}
+
 static void flags_after(struct program *p, const struct insn_row *row)
 {
     struct item *it = &p->item[p->n - 1];
@@ -217,7 +223,8 @@ static void flags_after(struct program *p, const struct insn_row *row)
         p->fl_undef &= ~(uint32_t)row->fl_write;
     p->fl_undef |= row->fl_undef;
     p->fl_undef_any |= row->fl_undef;
-    p->microcoded |= row->cls == CL_HELPER || row->cls == CL_STRING || strstr(row->name, "maskmov");
+    p->microcoded |= is_microcoded(row);
+    p->popf |= strcmp(row->name, "popf") == 0;
 }
 
 static bool needs_cut(const struct dec_insn *in, unsigned *reg)
@@ -243,6 +250,8 @@ static bool add_random(struct runner *r, struct program *p)
     unsigned cut;
 
     if (!chance(r, row_weight(row, p->mode)) || (row->attr & (p->mode == SM_64 ? IA_NO64 : IA_ONLY64)))
+        return false;
+    if ((p->popf && is_microcoded(row)) || (p->microcoded && strcmp(row->name, "popf") == 0))
         return false;
     if (!gen_encode(r, row, p->mode, LIN_CODE + 0x8000, &g) || g.len > 20)
         return false;
@@ -463,8 +472,14 @@ void program_state(struct runner *r, const struct program *p, struct snip_state 
         st->gpr[R_R9] = LIN_DATA + 0x1ff0 + pick(r, 0x20);
         st->gpr[R_R13] = LIN_STACK + 0x1000 + pick(r, 0x2000);
     }
+    if (chance(r, 75)) {                    /* aligned operands stay aligned */
+        for (unsigned i = 0; i < 16; i++) {
+            if ((BIT(i) & (pointers(p) | BIT(R_RSP))) && i != R_R9)
+                st->gpr[i] &= ~63ull;
+        }
+    }
     st->gpr[counter(p)] = 1 + pick(r, 4);
-    if (chance(r, 2))
+    if (chance(r, 2) && !p->microcoded)
         st->rflags |= FL_TF;
     if (chance(r, 3) && !p->microcoded)
         st->rflags |= FL_AC;

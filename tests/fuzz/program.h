@@ -39,6 +39,7 @@ struct program {
     uint32_t fl_undef;      /* undefined at the end */
     uint32_t fl_undef_any;  /* undefined anywhere */
     bool microcoded;        /* see runner.h */
+    bool popf;              /* may set AC: no microcoded instructions then */
 };
 
 /* Make a program of about `want` instructions. */

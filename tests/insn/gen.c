@@ -250,6 +250,8 @@ static bool vendor_form(const struct dec_insn *in)
 
     if (amd_branch(in))
         return true;
+    if (strcmp(in->row->name, "movsxd") == 0 && in->opsize == 2)    /* AMD reads four bytes */
+        return true;
     /* Both operands unmapped, or nothing but masked bytes there: what faults first is not defined. */
     if (in->mode == 1 && in->adsize == 2 && (in->row->cls == CL_STRING || strstr(in->row->name, "maskmov")))
         return true;

@@ -26,7 +26,8 @@ struct snippet {
     uint32_t fl_ignore_early; /* the same when it ends before its end */
     bool keep_place;         /* code is in the window already at `at` */
     uint32_t at;             /* window offset, set by runner_place() */
-    bool microcoded;         /* CR2 is compared by page, x87 state not at all after a fault */
+    bool microcoded;         /* accesses memory in several parts: CR2 may differ, x87 state is not compared after a
+                              * fault */
 };
 
 void runner_init(struct runner *r, const char *machine, uint64_t seed);

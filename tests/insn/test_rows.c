@@ -52,7 +52,8 @@ static void run_encoding(struct runner *r, const struct insn_row *row, enum snip
     s.len = g.len;
     runner_place(r, &s, tail);
     s.fl_ignore = row->fl_undef;
-    s.microcoded = row->cls == CL_HELPER || strstr(row->name, "maskmov");
+    s.microcoded = row->cls == CL_HELPER || row->cls == CL_STRING || strstr(row->name, "maskmov") ||
+                   row->op[0].size == OS_T;
     for (unsigned k = 0; k < states; k++) {
         runner_random_memory(r);
         runner_random_state(r, mode, &st);
