@@ -108,6 +108,26 @@ int help_sti(struct guest_cpu *c, const struct dec_insn *in)
     return HELP_NEXT;
 }
 
+/*
+ * STI with its successor in the same block: nothing is delivered before the block's next way out, so the shadow needs
+ * no bookkeeping, unless an interrupt is waiting for just this.  The lifter chooses.
+ */
+int help_sti_open(struct guest_cpu *c, const struct dec_insn *in)
+{
+    bool was_open = c->eflags & FL_IF;
+
+    if (!c->intr_pending && iopl_allows(c)) {
+        c->eflags |= FL_IF;
+        return HELP_NEXT;
+    }
+    help_sti(c, in);
+    if (was_open || !(c->eflags & FL_IF)) {
+        return HELP_NEXT;
+    }
+    c->rip = dec_next_ip(in);
+    return HELP_LOOP;
+}
+
 int help_lahf(struct guest_cpu *c, const struct dec_insn *in)
 {
     uint8_t ah = (uint8_t)(fl_to_eflags(c->fl) | 2);

@@ -88,6 +88,7 @@ struct ir_block {
     uint32_t second_cp_id;       /* 0, or the cp id of the second page of a page-crossing instruction */
     unsigned n_ops, n_insns, guest_size;
     bool needs_flags;            /* set by the flag pass */
+    const struct insn_row *sti_row; /* STI's own row while its op is the open form */
     bool special;                /* SHADOW, RF or TF block: one instruction, all exits go to the loop */
     uint64_t exit_ip[TB_EXITS];  /* targets of direct exits (rip offset) */
     bool exit_used[TB_EXITS];
@@ -101,6 +102,8 @@ extern const uint8_t ir_op_attr[IR_COUNT];
 
 /* lift.c: append the ops of in to the block. Returns true when the block ends after it. */
 bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in);
+/* The block ends here, with nothing after its last instruction. */
+void lift_end(struct ir_block *b, uint64_t ip);
 /* Append a fall-through exit to ip. */
 void lift_fallthrough(struct ir_block *b, uint64_t ip);
 /* Append an exception at instruction address ip (already in an INSN op). */

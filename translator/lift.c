@@ -6,6 +6,7 @@
  * ir_ops.inc.  Guest state changes only after the last op of the instruction that can fault, so that every site's
  * state is that before the instruction.  Which flags live where is left to opt_flags.c, host registers to x86-64/.
  */
+#include "translator/help.h"
 #include "translator/ir.h"
 #include "translator/mem.h"
 
@@ -322,6 +323,31 @@ static bool lift_direction(struct ir_block *b, const struct dec_insn *in)
     return true;
 }
 
+/* STI whose successor is in the same block (help_sti_open); lift_end() takes it back when there is none. */
+static const struct insn_row sti_open_row = {
+    .name = "sti", .opcode = 0xfb, .ext = -1, .modrm = -1, .cls = CL_HELPER, .attr = IA_IOPL, .helper = help_sti_open,
+};
+
+static void lift_sti(struct ir_block *b, const struct dec_insn *in)
+{
+    b->sti_row = in->row;
+    b->insns[in - b->insns].row = &sti_open_row;
+    put(b, IR_HELPER, in);
+    b->keep_insn[in - b->insns] = true;
+}
+
+void lift_end(struct ir_block *b, uint64_t ip)
+{
+    struct ir_op *last = b->n_ops ? &b->ops[b->n_ops - 1] : NULL;
+
+    if (last && last->op == IR_HELPER && last->in->row == &sti_open_row) {
+        b->insns[last->in - b->insns].row = b->sti_row;
+        last->op = IR_HELPER_X;
+        return;
+    }
+    lift_fallthrough(b, ip);
+}
+
 static void put_addr_string(struct ir_block *b, const struct dec_insn *in, unsigned reg, unsigned seg, unsigned size,
                             unsigned acc)
 {
@@ -482,6 +508,10 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
     case CL_HELPER:
         if (in->map == 0 && (in->opcode == 0xfc || in->opcode == 0xfd)) {
             return lift_direction(b, in);
+        }
+        if (in->map == 0 && in->opcode == 0xfb) {
+            lift_sti(b, in);
+            return false;
         }
         lift_helper(b, in);
         return (in->row->attr & IA_ENDS) != 0;

@@ -142,7 +142,7 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
         b->keep_insn[b->n_insns] = false;
         if (__builtin_expect(b->key.hflags & HF_BP, 0) && at_breakpoint(c, b, lin)) {
             if (b->n_insns) {
-                lift_fallthrough(b, ip);
+                lift_end(b, ip);
             } else {
                 lift_fault(b, EXC_DB, false);
                 b->guest_size = b->n_insns = 1;
@@ -150,7 +150,7 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
             return;
         }
         if (!decode_next(c, b, &f, page, ip, lin, &st)) {
-            lift_fallthrough(b, ip);
+            lift_end(b, ip);
             return;
         }
         if (!is64 && ip + (st == DEC_OK ? in->len : 1) - 1 > b->key.cs_limit) {
@@ -169,7 +169,7 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
                 return;
             }
             if (b->n_insns >= max || f.crossed || !page->host || b->special || ((lin + in->len) & 0xfff) == 0) {
-                lift_fallthrough(b, ip);
+                lift_end(b, ip);
                 return;
             }
             continue;
