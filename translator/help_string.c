@@ -196,6 +196,8 @@ static uint64_t run(struct guest_cpu *c, struct str *s, uint64_t so, uint64_t sl
         return 0;
     if (s->has_dst && s->dst.write) {
         uint64_t below = s->down ? (n - 1) * s->size : 0;
+        if (below)
+            guest_probe(c, dlin, s->size, ACC_WRITE, c->mmu_mode); /* CR2 is the first element's address */
         d = guest_store_ptr(c, dlin - below, (uint32_t)(n * s->size));
         d = d ? d + below : NULL;
     } else if (s->has_dst) {
