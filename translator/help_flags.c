@@ -116,7 +116,8 @@ int help_sti_open(struct guest_cpu *c, const struct dec_insn *in)
 {
     bool was_open = c->eflags & FL_IF;
 
-    if (!c->intr_pending && iopl_allows(c)) {
+    /* A request not yet looked at may be an interrupt that this window is for (STI; NOP; CLI). */
+    if (!c->intr_pending && !c->exit_request && iopl_allows(c)) {
         c->eflags |= FL_IF;
         return HELP_NEXT;
     }
