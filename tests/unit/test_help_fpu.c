@@ -539,8 +539,8 @@ static void gather_faults_element_by_element(void)
     CHECK_EQ(fpu_get64(out, XS_AVX + 16), fpu_get64(img, XS_AVX + 16));
     CHECK_EQ(fpu_get64(out, FX_XMM + 32), 0);
     CHECK_EQ(fpu_get64(out, FX_XMM + 40), 0);
-    CHECK_EQ(fpu_get64(out, XS_AVX + 32), ~0ull);
-    CHECK_EQ(fpu_get64(out, XS_AVX + 40), ~0ull);
+    CHECK_EQ(fpu_get64(out, XS_AVX + 32), 1ull << 63); /* not done: as they were */
+    CHECK_EQ(fpu_get64(out, XS_AVX + 40), 1ull << 63);
 }
 
 /* The row is native; the helper is what the lifter falls back on. */

@@ -418,7 +418,7 @@ static void test_lookups(void)
 
     setup_32(3);
     CHECK(lookup(help_lar, UDATA, &r));
-    CHECK_EQ(r, A_DATA | A_FLAT32 | A_DPL3);
+    CHECK_EQ(r & 0xf0ff00, (A_DATA | A_FLAT32 | A_DPL3) & 0xf0ff00); /* bits 19:16 are not defined */
     CHECK(!lookup(help_lar, KDATA, &r));
     CHECK_EQ(r, 0x5555);
     CHECK(lookup(help_lar, GATE, &r));
