@@ -100,7 +100,8 @@ static inline void store(struct guest_cpu *c, uint64_t lin, unsigned size, uint6
 /* Explicit accesses at CPL 3 with alignment checking on (SDM vol. 3, 6.15, #AC). */
 static inline void align_check(struct guest_cpu *c, uint64_t lin, unsigned size)
 {
-    if (unlikely(c->hflags & HF_AC) && (lin & (size - 1)) && c->mmu_mode == MMU_USER) {
+    if (unlikely(c->hflags & HF_AC) && (lin & (size - 1)) && c->mmu_mode == MMU_USER &&
+        tlb_canonical(c, lin)) {
         cpu_raise_err(c, EXC_AC, 0);
     }
 }
