@@ -252,6 +252,8 @@ static bool vendor_form(const struct dec_insn *in)
         return true;
     if (strcmp(in->row->name, "movsxd") == 0 && in->opsize == 2)    /* AMD reads four bytes */
         return true;
+    if (in->mode != 2 && in->seg_override && strstr(in->row->name, "maskmov"))   /* not writable, but masked */
+        return true;
     /* Both operands unmapped, or nothing but masked bytes there: what faults first is not defined. */
     if (in->mode == 1 && in->adsize == 2 && (in->row->cls == CL_STRING || strstr(in->row->name, "maskmov")))
         return true;

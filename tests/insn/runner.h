@@ -26,8 +26,10 @@ struct snippet {
     uint32_t fl_ignore_early; /* the same when it ends before its end */
     bool keep_place;         /* code is in the window already at `at` */
     uint32_t at;             /* window offset, set by runner_place() */
-    bool microcoded;         /* accesses memory in several parts: CR2 may differ, x87 state is not compared after a
-                              * fault */
+    bool microcoded;         /* accesses memory in several parts: which fault comes first and CR2 may differ, x87 state
+                              * is not compared after a fault */
+    bool rep;                /* may stop inside a REP */
+    bool early_push;         /* CALL to a bad target: the return address may have been stored */
 };
 
 void runner_init(struct runner *r, const char *machine, uint64_t seed);

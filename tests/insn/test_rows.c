@@ -52,8 +52,10 @@ static void run_encoding(struct runner *r, const struct insn_row *row, enum snip
     s.len = g.len;
     runner_place(r, &s, tail);
     s.fl_ignore = row->fl_undef;
-    s.microcoded = row->cls == CL_HELPER || row->cls == CL_STRING || strstr(row->name, "maskmov") ||
-                   row->op[0].size == OS_T;
+    s.microcoded = row->cls == CL_HELPER || strstr(row->name, "maskmov") || row->op[0].size == OS_T ||
+                   (row->cls == CL_STRING && (row->opcode & 0xfe) == 0xa6);
+    s.rep = row->cls == CL_STRING;
+    s.early_push = row->cls == CL_CALL_IND;
     for (unsigned k = 0; k < states; k++) {
         runner_random_memory(r);
         runner_random_state(r, mode, &st);
