@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* smc_snippets.S - the cases of test_smc.c.  r12 = address of the snippet, r13 = its alias. */
+    .macro CASE name
+    .section .rodata.names, "aS", @progbits
+7:  .asciz "\name"
+    .section .snippets, "a", @progbits
+    .long 7b - .
+    .long 0
+    .long 0
+    .long 8f - .
+    .long 9f - .
+    .section .rodata.code, "a", @progbits
+    .code64
+8:
+    .endm
+    .macro END
+9:
+    .endm
+
+    .section .snippets, "a", @progbits
+    .globl snippets_start, snippets_end
+    .hidden snippets_start, snippets_end
+snippets_start:
+
+    CASE running_block_ahead            /* the very next instructions */
+    incb 1f+1(%rip)
+1:  mov $0x10, %al
+    add %al, %dl
+    incb 1b+1(%rip)
+    mov 1b+1(%rip), %cl
+    END
+    CASE running_block_behind
+1:  add $1, %eax
+    incb 1b+2(%rip)
+    add %eax, %edx
+    END
+    CASE running_block_itself           /* a store over itself: the old bytes are executed */
+1:  movb $0x05, 1b+6(%rip)
+    mov 1b+6(%rip), %al
+    END
+    CASE flags_survive
+    mov $-1, %ecx
+    add $1, %ecx                        /* CF ZF AF */
+    movb $3, 1f+1(%rip)
+1:  mov $7, %al
+    adc $0, %al
+    sbb %edx, %edx
+    END
+    CASE flags_of_the_store
+    mov $0xff, %bl
+    movb $0xfd, 1f+1(%rip)
+    addb $3, 1f+1(%rip)                 /* writes flags and code: ZF CF */
+1:  mov $7, %cl
+    setz %al
+    setc %dl
+    END
+    CASE next_block
+    incb 1f+1(%rip)
+    jmp 1f
+    ud2
+1:  mov $0x20, %al
+    jmp 2f
+2:  add %al, %dl
+    END
+    CASE linked_loop                    /* the block is linked to itself when it changes */
+    mov $20, %ecx
+1:  mov $1, %al
+    add %al, %dl
+    cmp $10, %ecx
+    jne 2f
+    movb $5, 1b+1(%rip)
+2:  dec %ecx
+    jnz 1b
+    movb $1, 1b+1(%rip)
+    END
+    CASE callee                         /* a function is changed between calls */
+    mov $10, %ecx
+1:  call 3f
+    add %eax, %edx
+    incb 3f+1(%rip)
+    dec %ecx
+    jnz 1b
+    jmp 4f
+3:  mov $0, %eax
+    ret
+4:  nop
+    END
+    CASE indirect_callee
+    lea 3f(%rip), %rsi
+    mov $6, %ecx
+1:  call *%rsi
+    add %eax, %edx
+    addb $3, 1(%rsi)
+    dec %ecx
+    jnz 1b
+    jmp 4f
+3:  mov $0, %eax
+    ret
+4:  nop
+    END
+    CASE alias                          /* through another linear address */
+8:  mov $8, %ecx
+1:  mov $1, %eax
+    add %eax, %edx
+    incb (1b-8b)+1(%r13)
+    dec %ecx
+    jnz 1b
+    END
+    CASE alias_ahead
+8:  incb (1f-8b)+1(%r13)
+1:  mov $0x10, %al
+    add %al, %dl
+    END
+    CASE run_in_alias                   /* executed through the alias, changed through the window */
+8:  mov $5, %ecx
+    lea (2f-8b)(%r13), %rsi
+1:  call *%rsi
+    add %eax, %edx
+    incb (2f-8b)+1(%r12)
+    dec %ecx
+    jnz 1b
+    jmp 3f
+2:  mov $1, %eax
+    ret
+3:  nop
+    END
+    CASE push_into_code                 /* the stack is in the code */
+    lea 2f+8(%rip), %rsi
+    xchg %rsi, %rsp
+    movabs $0x9090909004b09090, %rax    /* nop nop; mov $4, %al; nop... */
+    push %rax
+    xchg %rsi, %rsp
+2:  mov $1, %al
+    nop
+    nop
+    nop
+    nop
+    nop
+    nop
+    add %al, %dl
+    END
+    CASE string_into_code
+    lea 2f(%rip), %rdi
+    mov $0x90, %al
+    mov $5, %ecx
+    rep stosb
+2:  mov $0x12345678, %edx
+    movb $0xba, 2b(%rip)
+    END
+    CASE movs_into_code
+    lea 3f(%rip), %rsi
+    lea 2f(%rip), %rdi
+    mov $5, %ecx
+    rep movsb
+2:  mov $0x12345678, %edx
+    jmp 4f
+3:  mov $0x11223344, %edx
+4:  nop
+    END
+    CASE vector_store_into_code
+    movups 2f(%rip), %xmm0
+    movups %xmm0, 1f(%rip)
+1:  mov $1, %al
+    mov $1, %cl
+    mov $1, %dl
+    nop
+    nop
+    nop
+    nop
+    nop
+    nop
+    nop
+    nop
+    nop
+    nop
+    jmp 3f
+2:  .byte 0xb0, 7, 0xb1, 8, 0xb2, 9, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90
+3:  nop
+    END
+    CASE locked_into_code
+    mov $1, %eax
+    lock xadd %eax, 1f+1(%rip)
+1:  mov $0x10, %edx
+    lock decl 1b+1(%rip)
+    END
+    CASE jump_displacement
+    movb $2f-1f-2, 1f+1(%rip)
+1:  jmp 3f
+2:  mov $2, %edx
+3:  movb $3f-1b-2, 1b+1(%rip)
+    END
+    CASE opcode_becomes_ud
+    movw $0x0b0f, 1f(%rip)
+1:  nop
+    nop
+    nop
+    END
+    CASE data_between_code              /* data next to code in a page: no harm */
+    jmp 2f
+1:  .quad 0, 0, 0, 0
+2:  mov $50, %ecx
+3:  add %rcx, 1b(%rip)
+    mov 1b(%rip), %rdx
+    mov %rdx, 1b+8(%rip)
+    dec %ecx
+    jnz 3b
+    END
+
+    .section .snippets, "a", @progbits
+snippets_end:
+    .section .note.GNU-stack, "", @progbits
