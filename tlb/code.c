@@ -183,6 +183,18 @@ void tlb_cc_clear_nonglobal(struct tlb_cc *cc)
     }
 }
 
+/* The entries of one page share the hash's upper bits: 4096 slots hold all of them. */
+static void jc_drop_page(struct tlb_cc *cc, uint64_t page)
+{
+    struct jc_entry *e = &cc->jc[jc_hash(page) & ~0xfffu];
+
+    for (unsigned i = 0; i < 4096; i++) {
+        if ((e[i].lip & PAGE_MASK) == page) {
+            e[i].lip = ~0ull;
+        }
+    }
+}
+
 void tlb_cc_clear_page(struct tlb_cc *cc, uint64_t lin)
 {
     struct code_entry *e = &cc->code[(lin >> 12) & (CODE_ENTRIES - 1)];
@@ -196,7 +208,8 @@ void tlb_cc_clear_page(struct tlb_cc *cc, uint64_t lin)
     }
     cc->cp[cp_slot(lin)] = 0;
     if (jc_page_has(cc, lin)) {
-        tlb_cc_jc_clear(cc);
+        jc_drop_page(cc, lin & PAGE_MASK);
+        jc_drop_page(cc, (lin & PAGE_MASK) - 0x1000);   /* a block may run on into this page */
     }
 }
 

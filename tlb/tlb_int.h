@@ -85,7 +85,7 @@ struct tlb_log {
 };
 
 #define JC_LIST 512u
-#define JC_PAGES 1024u
+#define JC_PAGES 8192u
 #define CODE_ENTRIES 1024u
 struct code_entry { uint64_t lin; struct code_page page; };  /* lin: page address; ~0 = empty */
 

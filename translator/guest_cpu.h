@@ -179,7 +179,7 @@ enum mmu_mode {
 struct tlb_fast;
 
 /* jump-cache entry: virtual RIP (linear address of code) to entry of host code. */
-#define JC_BITS 12
+#define JC_BITS 15
 struct jc_entry {
     uint64_t lip;   /* linear instruction pointer (CS.base + EIP); ~0 = empty */
     void *host;     /* address of the TB's "flags in cpu->fl" entry */
