@@ -48,8 +48,8 @@ static void print_store(Monitor *mon, const XbtStore *s)
                    " of %" PRIu64 " regions, %" PRIu64 " flushes\n",
                    s->used / KiB, s->size / KiB, s->high_water / KiB, s->regions_used, s->regions,
                    s->flushes);
-    monitor_printf(mon, "blocks: %" PRIu64 " live, %" PRIu64 " made from %" PRIu64 " instructions, %" PRIu64
-                   " bytes of code\n", s->blocks_live, s->blocks_made, s->guest_insns, s->code_bytes);
+    monitor_printf(mon, "blocks: %" PRIu64 " live with %" PRIu64 " bytes of code, %" PRIu64 " made from %" PRIu64
+                   " instructions\n", s->blocks_live, s->code_bytes, s->blocks_made, s->guest_insns);
     monitor_printf(mon,
                    "invalidated: own store %" PRIu64 ", other store %" PRIu64 ", device %" PRIu64
                    ", memory map %" PRIu64 ", flush %" PRIu64 "\n",

@@ -97,7 +97,9 @@ class Queries(unittest.TestCase):
         self.assertLessEqual(1, store['regions-used'])
         self.assertLessEqual(store['regions-used'], store['regions'])
         self.assertGreater(store['blocks-live'], 1000)
-        self.assertGreater(store['code-bytes'], store['guest-insns'])
+        self.assertGreater(store['guest-insns'], store['blocks-made'])
+        self.assertLessEqual(store['code-bytes'], store['used'])
+        self.assertGreater(store['code-bytes'], store['blocks-live'] * 20)
         self.assertEqual(set(store['invalidated']),
                          {'smc-self', 'smc-other', 'dma', 'memmap', 'flush', 'debug'})
         dead = sum(store['invalidated'].values())
