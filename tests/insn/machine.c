@@ -128,9 +128,14 @@ static void mark_dirty(struct guest_cpu *c, uint64_t ram_addr, unsigned size)
 {
 }
 
+void (*machine_log)(const char *text);
+
 static void log_text(const char *text)
 {
-    fputs(text, stderr);
+    if (machine_log)
+        machine_log(text);
+    else
+        fputs(text, stderr);
 }
 
 static const struct xbt_host_ops host_ops = {

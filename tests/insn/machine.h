@@ -34,6 +34,8 @@ struct machine_opts {
 const struct machine_opts *machine_opts_find(const char *name);
 extern const struct machine_opts machine_opts_list[];
 
+/* Where the engine's dumps go; NULL: stderr. */
+extern void (*machine_log)(const char *text);
 /* One machine per process. Exits with a message when the engine cannot start. */
 struct machine *machine_new(const struct machine_opts *o);
 /* Set paging and descriptor tables for a mode (flushes the TLB when it changes). */
