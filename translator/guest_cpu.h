@@ -204,10 +204,10 @@ struct guest_cpu {
     uint64_t rip;                /* EIP/RIP (offset, not linear) valid at exits */
     struct jc_entry *jc;         /* current jump cache, 1 << JC_BITS entries */
     uint32_t *cp;                /* current cross-page ids, CP_SLOTS entries */
+    void *thunk[16];             /* entry points made by x86-64/thunks.c, TH_* of x86-64/regs.h */
     uint64_t ea_mask;            /* pext mask 0x0000fffffffff000 (flat index) */
     void *host_rsp;              /* thread stack pointer while generated code runs */
     uint64_t spill[2];           /* lowering's private spill slots (IR temporary T0, T1) */
-    void *thunk[16];             /* entry points made by x86-64/thunks.c, TH_* of x86-64/regs.h */
 
     /* --- general state --- */
     uint64_t gpr_mem[16];        /* use cpu_gpr()/gpr macros: r8-r11 live in r8_11 */

@@ -254,6 +254,14 @@ static uint8_t *rel32(struct x64_buf *b, const void *target)
     return field;
 }
 
+void x64_lea_rip(struct x64_buf *b, unsigned dst, const void *target)
+{
+    x64_rex(b, true, dst, X_NONE, X_NONE, false);
+    x64_byte(b, 0x8d);
+    x64_byte(b, (dst & 7) << 3 | 5);
+    rel32(b, target);
+}
+
 uint8_t *x64_jmp(struct x64_buf *b, const void *target)
 {
     x64_byte(b, 0xe9);

@@ -91,6 +91,8 @@ uint8_t *x64_call(struct x64_buf *b, const void *target);
 uint8_t *x64_jmp_aligned(struct x64_buf *b, const void *target);
 uint8_t *x64_jcc_aligned(struct x64_buf *b, unsigned cc, const void *target);
 void x64_jmp_m(struct x64_buf *b, struct x64_mem m);
+/* lea dst, [rip + ...]: an address in reach of the code. */
+void x64_lea_rip(struct x64_buf *b, unsigned dst, const void *target);
 void x64_nops(struct x64_buf *b, unsigned n);
 /* field: execution address of a rel32 written through this buffer */
 void x64_patch_rel32(struct x64_buf *b, uint8_t *field, const void *target);

@@ -202,7 +202,7 @@ static void lower_helper(struct lower *l, const struct ir_op *o)
         pos += l->ir->keep_insn[i];
     }
     lower_set_rip(l, o->in->ip);
-    x64_mov_ri(&l->b, X_R10, (uint64_t)(uintptr_t)(l->tb->insns + pos));
+    x64_lea_rip(&l->b, X_R10, l->tbw->insns + pos);
     if (o->op == IR_HELPER_X) {
         lower_jmp_thunk(l, TH_HELPER_X);
     } else {

@@ -6,7 +6,7 @@
  *     full:      save the flags, when they are in the host's register only
  *     noflags:   [backward: is something pending?] [other page: is it still mapped as when linked?]
  *     jump:      jmp successor                          (site B; unlinked: to the next line)
- *     unlinked:  r11 = tb, r10 = exit, call TH_UNLINKED (state record: flags by recipe or in cpu->fl)
+ *     unlinked:  r11 = tb, call TH_UNLINKED or TH_UNLINKED1 (state record: flags by recipe or in cpu->fl)
  * When the successor overwrites all flags before anybody can see them, linking sends site A past the save, or straight
  * to the successor when there is nothing to check.  That needs the flags to be recoverable at `unlinked`, which is what
  * the recipe says; without one site A stays on `full`.
@@ -78,14 +78,11 @@ static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
             x64_patch_rel32(b, out[i], x->jump_unlinked);
         }
     }
-    x64_mov_ri(b, X_R11, (uint64_t)(uintptr_t)l->tb);
-    x64_mov_ri(b, X_R10, slot);
-    lower_call_thunk(l, TH_UNLINKED);
+    x64_lea_rip(b, X_R11, l->tb);
+    lower_call_thunk(l, TH_UNLINKED + slot);
     /* guest_off is not used: the exit's target is the state's RIP. */
     bool recipe = o->site == SK_RECIPE && (backward || cross);
     lower_record(l, x64_here(b), l->guest_off, recipe ? SK_RECIPE : SK_ENV, &o->rc);
-    x64_byte(b, 0x0f);
-    x64_byte(b, 0x0b);
     if (branch) {
         x64_patch_rel32(b, branch, x->branch_full);
     }
