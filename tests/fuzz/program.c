@@ -209,20 +209,25 @@ static bool reads_undefined(const struct program *p, const struct dec_insn *in)
 static bool is_microcoded(const struct insn_row *row)
 {
     return (row->cls == CL_HELPER && strcmp(row->name, "popf") != 0) || row->cls == CL_STRING ||
-           strstr(row->name, "maskmov");
+           strstr(row->name, "maskmov") || row->op[0].size == OS_T;
 }
 
 static void flags_after(struct program *p, const struct insn_row *row)
 {
     struct item *it = &p->item[p->n - 1];
+    uint32_t undef = row->fl_undef;
+
+    /* Shifts: OF unless the count is 1, CF when it is not below the operand's size; double shifts: everything then. */
+    if (row->attr & IA_FLDEP)
+        undef |= strncmp(row->name, "sh", 2) == 0 && row->map == 1 ? FL_STATUS : FL_OF | FL_CF;
 
     it->fl_read = strcmp(row->name, "pushf") == 0 ? FL_STATUS : row->fl_read;
     it->fl_write = row->attr & IA_FLDEP ? 0 : row->fl_write;
-    it->fl_undef = row->fl_undef;
+    it->fl_undef = undef;
     if (!(row->attr & IA_FLDEP))
         p->fl_undef &= ~(uint32_t)row->fl_write;
-    p->fl_undef |= row->fl_undef;
-    p->fl_undef_any |= row->fl_undef;
+    p->fl_undef |= undef;
+    p->fl_undef_any |= undef;
     p->microcoded |= is_microcoded(row);
     p->popf |= strcmp(row->name, "popf") == 0;
 }
