@@ -208,6 +208,7 @@ struct guest_cpu {
     uint64_t ea_mask;            /* pext mask 0x0000fffffffff000 (flat index) */
     void *host_rsp;              /* thread stack pointer while generated code runs */
     uint64_t spill[2];           /* lowering's private spill slots (IR temporary T0, T1) */
+    uint64_t old_value;          /* what a flag recipe replays the producer on (opt_flags.c) */
 
     /* --- general state --- */
     uint64_t gpr_mem[16];        /* use cpu_gpr()/gpr macros: r8-r11 live in r8_11 */

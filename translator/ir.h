@@ -43,7 +43,8 @@ enum addr_kind {
 /* Where the guest's status flags can be found at a precise-state site (state_map.h). */
 enum site_kind { SK_NONE, SK_ENV, SK_HOST, SK_RECIPE };
 /* Recompute flags from register values at the site: what the producer was. */
-enum recipe_op { RC_ADD, RC_SUB, RC_CMP, RC_LOGIC, RC_TEST };
+/* From RC_SHL on the producer's old value is in cpu->old_value (ir_op.keep_old). */
+enum recipe_op { RC_ADD, RC_SUB, RC_CMP, RC_LOGIC, RC_TEST, RC_SHL, RC_SHR, RC_SAR };
 struct recipe {
     uint8_t op, size;
     uint8_t dst, src;   /* GPR numbers; src IR_NOREG = imm */
@@ -72,6 +73,7 @@ struct ir_op {
     uint8_t fl_in_host; /* exits: flags are in the host's register only: the exit stub saves them */
     uint8_t site;       /* enum site_kind before the op */
     uint8_t site_after; /* ... after it (stores: the commit path) */
+    uint8_t keep_old;   /* cpu->old_value := destination before the op: a recipe needs it */
     uint8_t fl_maybe;   /* flags are written only for some operand values (shift by CL) */
     uint16_t fl_read, fl_write;
     struct recipe rc, rc_after;

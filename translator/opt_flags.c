@@ -60,6 +60,25 @@ static bool dead_after(const struct ir_block *b, unsigned k)
     return false;
 }
 
+/* SHL, SHR, SAR of a register by a constant: replayed on the old value, which costs one store to keep. */
+static bool shift_recipe(const struct ir_op *o, struct recipe *rc)
+{
+    static const int8_t op_of[8] = { -1, -1, -1, -1, RC_SHL, RC_SHR, -1, RC_SAR };
+    const struct dec_insn *in = o->in;
+    bool one = (in->opcode & 0xfe) == 0xd0;
+    int op = op_of[in->modrm >> 3 & 7];
+
+    if (op < 0 || o->fl_maybe || !o->fl_write || dec_op_size(in, 0) < 4) {
+        return false;
+    }
+    rc->op = (uint8_t)op;
+    rc->size = (uint8_t)dec_op_size(in, 0);
+    rc->dst = 0;
+    rc->src = IR_NOREG;
+    rc->imm = one ? 1 : (int32_t)(in->imm & 63);
+    return true;
+}
+
 /* The recipe of producer o, if it has one that holds right after it. */
 static bool make_recipe(const struct ir_op *o, struct recipe *rc)
 {
@@ -70,6 +89,9 @@ static bool make_recipe(const struct ir_op *o, struct recipe *rc)
 
     if (o->op != IR_NATIVE || in->map != 0 || in->vex || in->has_mem) {
         return false;
+    }
+    if ((in->opcode & 0xfe) == 0xc0 || (in->opcode & 0xfe) == 0xd0) {
+        return shift_recipe(o, rc);
     }
     if (in->opcode < 0x40 && (in->opcode & 7) <= 5) {
         kind = in->opcode >> 3;
@@ -145,6 +167,9 @@ static uint8_t site_kind(struct ir_block *b, const struct fl_state *s, bool host
     }
     if (s->recipe_ok) {
         *rc = s->rc;
+        if (s->rc.op >= RC_SHL) {
+            b->ops[s->prod].keep_old = 1;
+        }
         return SK_RECIPE;
     }
     need_env(b, s);
@@ -172,7 +197,7 @@ static void visit_exit(struct ir_block *b, struct fl_state *s, struct ir_op *o)
         o->site = SK_ENV;
     } else if (s->host_ok) {
         o->fl_in_host = 1;
-        o->site = s->recipe_ok ? SK_RECIPE : SK_NONE;
+        o->site = s->recipe_ok && s->rc.op < RC_SHL ? SK_RECIPE : SK_NONE;
         o->rc = s->rc;
     } else {
         need_env(b, s);
@@ -217,7 +242,7 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k, bool enabl
         s->store = (int)k;
     }
     uint32_t gprs = ir_gpr_writes(o);
-    if (s->recipe_ok && ((gprs >> s->rc.dst & 1) || (s->rc.src != IR_NOREG && (gprs >> s->rc.src & 1)))) {
+    if (s->recipe_ok && s->rc.op < RC_SHL && ((gprs >> s->rc.dst & 1) || (s->rc.src != IR_NOREG && (gprs >> s->rc.src & 1)))) {
         s->recipe_ok = false;
     }
     if (writes) {

@@ -113,7 +113,7 @@ bool state_map_find(const uint8_t *map, size_t size, uint32_t host_off, struct s
 
 uint16_t recipe_flags(struct guest_cpu *c, const struct recipe *rc)
 {
-    uint64_t d = GPR(c, rc->dst);
+    uint64_t d = rc->op >= RC_SHL ? c->old_value : GPR(c, rc->dst);
     uint64_t s = rc->src == IR_NOREG ? (uint64_t)(int64_t)rc->imm : GPR(c, rc->src);
     uint64_t a;
 
@@ -133,6 +133,18 @@ uint16_t recipe_flags(struct guest_cpu *c, const struct recipe *rc)
     case RC_LOGIC:
         a = s = d;
         RUN("testb %%cl,%%al", "testw %%cx,%%ax", "testl %%ecx,%%eax", "testq %%rcx,%%rax");
+        break;
+    case RC_SHL:
+        a = d;
+        RUN("shlb %%cl,%%al", "shlw %%cl,%%ax", "shll %%cl,%%eax", "shlq %%cl,%%rax");
+        break;
+    case RC_SHR:
+        a = d;
+        RUN("shrb %%cl,%%al", "shrw %%cl,%%ax", "shrl %%cl,%%eax", "shrq %%cl,%%rax");
+        break;
+    case RC_SAR:
+        a = d;
+        RUN("sarb %%cl,%%al", "sarw %%cl,%%ax", "sarl %%cl,%%eax", "sarq %%cl,%%rax");
         break;
     default:
         a = d;

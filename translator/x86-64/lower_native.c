@@ -197,7 +197,7 @@ static void prepare(struct lower *l, struct enc *e)
     unsigned used = 0;
 
     if (!e->has_mem && e->rm.op != 0xff && e->rm.scratch && e->rm.guest == l->r9_reg && !(e->rm.acc & OA_W) &&
-        !e->reg.scratch && !e->vv.scratch) {
+        (!e->reg.scratch || e->reg.guest == e->rm.guest) && !e->vv.scratch) {
         e->rm.host = X_R9;                                   /* it is there already */
         e->rm.scratch = false;
     }
@@ -408,6 +408,9 @@ void lower_native(struct lower *l, const struct ir_op *o)
         e.reg.scratch = false;
     } else {
         prepare(l, &e);
+    }
+    if (o->keep_old) {
+        x64_mov_mr(b, 8, X64_ENV(old_value), e.rm.host);
     }
     if (o->site) {
         lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
