@@ -235,7 +235,8 @@ static unsigned gp_or_ss(struct guest_cpu *c)
     if (!page.host || dec_decode(page.host + off, avail, c->rip, 2, false, &in) != DEC_OK) {
         return EXC_GP;
     }
-    if (in.has_mem && in.mem_acc && !canonical(opnd_ea(c, &in))) {
+    /* A bit string's address is that of the operand plus a displacement; it has no alignment to complain about. */
+    if (in.has_mem && in.mem_acc && (in.row->cls == CL_BT_MEM || !canonical(opnd_ea(c, &in)))) {
         return in.seg == S_SS ? EXC_SS : EXC_GP;
     }
     switch (in.row->cls) {
