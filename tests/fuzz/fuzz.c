@@ -24,6 +24,7 @@ static bool run(struct runner *r, struct program *p, uint64_t rng, unsigned tail
 
     s.fl_ignore = p->fl_undef;
     s.fl_ignore_early = p->fl_undef_any;
+    s.generated = true;                       /* junk may be a system call that Linux emulates, or leave flags undefined */
     s.microcoded = p->microcoded;
     uint32_t at = runner_next_place(r, &s, tail);
     s.len = program_emit(p, LIN + at, code);

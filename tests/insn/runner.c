@@ -326,7 +326,7 @@ static void print_code(const struct snippet *s)
     cs_mode mode = s->mode == SM_64 ? CS_MODE_64 : s->mode == SM_16 ? CS_MODE_16 : CS_MODE_32;
 
     printf("   ");
-    for (unsigned i = 0; i < s->len && i < 64; i++)
+    for (unsigned i = 0; i < s->len && i < 600; i++)
         printf(" %02x", s->code[i]);
     printf("\n");
     if (cs_open(CS_ARCH_X86, mode, &h) != CS_ERR_OK)
@@ -357,6 +357,10 @@ bool runner_compare(struct runner *r, const struct snippet *s, struct snip_state
     r->runs++;
     r->ended[a.vector >= 0 && a.vector < 33 ? a.vector : 33]++;
     d.n = d.count = 0;
+    if (s->generated && memcmp(native_win + s->at, s->code, s->len) != 0) {
+        r->overwritten++;
+        return true;
+    }
     diff_states(&d, r, s, &a, &b);
     if (!d.count)
         return true;

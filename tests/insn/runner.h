@@ -13,6 +13,7 @@ struct runner {
     uint32_t next_code;      /* window offset of the next free code byte */
     uint64_t rng;
     unsigned long runs, mismatches;
+    unsigned long overwritten; /* runs not compared: s->generated */
     unsigned verbose;        /* print the first so many mismatches in full */
     unsigned long ended[34]; /* runs by ending vector, [33]: did not end */
 };
@@ -28,6 +29,7 @@ struct snippet {
     uint32_t at;             /* window offset, set by runner_place() */
     bool microcoded;         /* accesses memory in several parts: which fault comes first and CR2 may differ, x87 state
                               * is not compared after a fault */
+    bool generated;          /* no comparison of flags and memory once it has overwritten itself with anything */
     bool rep;                /* may stop inside a REP */
     bool early_push;         /* CALL to a bad target: the return address may have been stored */
 };
