@@ -148,7 +148,7 @@ int tlb_init(struct guest_cpu *c, int force, const char **why)
         if (why) {
             *why = force != TLB_FLAT ? "no memory for the TLB"
                    : refused         ? refused
-                                     : "a reservation of 3 TiB of address space was refused (ulimit -v?)";
+                                     : "a reservation of 3 TiB of address space was refused (ulimit -v?); use tlb=auto or tlb=tagged";
         }
         if (jc) {
             munmap(jc, JC_BYTES);
