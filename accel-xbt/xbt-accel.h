@@ -130,6 +130,7 @@ void xbt_clock_vcpu(struct xbt_cpu *x);
 
 /* ---- xbt-log.c ---- */
 void xbt_log_text(const char *text);
+bool xbt_log_wanted(uint64_t lip);
 void xbt_log_interrupt(struct guest_cpu *c, int vector, uint32_t error, bool has_error, bool soft);
 /* Dump flags asked for by property and by -d. */
 unsigned xbt_log_dump_flags(void);

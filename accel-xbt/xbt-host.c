@@ -274,5 +274,6 @@ const struct xbt_host_ops xbt_host_ops = {
     .code_dma_word = xbt_dma_word,
     .mark_dirty = xbt_dirty_mark,
     .log = xbt_log_text,
+    .log_wanted = xbt_log_wanted,
     .log_int = xbt_log_interrupt,
 };

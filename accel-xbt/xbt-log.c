@@ -24,6 +24,12 @@ void xbt_log_text(const char *text)
     }
 }
 
+/* QEMU's -dfilter; it lets everything pass when it was not given. */
+bool xbt_log_wanted(uint64_t lip)
+{
+    return qemu_log_in_addr_range(lip);
+}
+
 unsigned xbt_log_dump_flags(void)
 {
     static const struct { int category; unsigned dump; } map[] = {

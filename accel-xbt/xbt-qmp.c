@@ -63,6 +63,8 @@ static void read_counters(const struct guest_cpu *c, struct sums *s)
     for (unsigned i = 0; i < ST_COUNT; i++) {
         s->stat[i] = qatomic_read(&c->stat[i]);
     }
+    uint64_t others = s->stat[ST_ENTERS] + s->stat[ST_JC_INLINE];
+    s->stat[ST_CHAINED] = s->stat[ST_EXECUTIONS] > others ? s->stat[ST_EXECUTIONS] - others : 0;
     for (unsigned i = 0; i < ARRAY_SIZE(s->exc); i++) {
         s->exc[i] = qatomic_read(&c->exc_count[i]);
     }

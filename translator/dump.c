@@ -44,8 +44,16 @@ static cs_mode guest_mode(uint32_t hflags)
     }
 }
 
-static bool wanted(const struct xbt_options *o, uint64_t lip)
+static bool wanted(struct guest_cpu *c, uint64_t lip)
 {
+    const struct xbt_options *o = &c->vm->opt;
+
+    if (c->host->log_wanted) {
+        fpu_park(c);
+        if (!c->host->log_wanted(lip)) {
+            return false;
+        }
+    }
     return !o->dump_hi || (lip >= o->dump_lo && lip <= o->dump_hi);
 }
 
@@ -69,7 +77,7 @@ void dump_block(struct guest_cpu *c, const struct ir_block *b, struct tb *tb)
     const struct xbt_options *o = &c->vm->opt;
     char *buf;
 
-    if (!wanted(o, b->lip) || !c->host->log) {
+    if (!wanted(c, b->lip) || !c->host->log) {
         return;
     }
     fpu_park(c);
@@ -111,7 +119,7 @@ void dump_exit(struct guest_cpu *c, unsigned reason)
 {
     char buf[640];
 
-    if (!c->host->log || !wanted(&c->vm->opt, c->rip + c->cs_base)) {
+    if (!c->host->log || !wanted(c, c->rip + c->cs_base)) {
         return;
     }
     fpu_park(c);

@@ -192,6 +192,7 @@ const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in)
         leave_to_loop(c, LEAVE_INDIRECT);
     }
     resume_fpu(c);
+    c->stat[ST_JC_INLINE]++;
     return e->host;
 }
 

@@ -61,6 +61,8 @@ struct xbt_host_ops {
     void (*mark_dirty)(struct guest_cpu *c, uint64_t ram_addr, unsigned size);
     /* Debug text sink (dump=, -d); one call per complete text. */
     void (*log)(const char *text);
+    /* Is text about the block at this linear address wanted?  NULL = always. */
+    bool (*log_wanted)(uint64_t lip);
     /* -d int / -d cpu style logging of a delivered interrupt; may be NULL. */
     void (*log_int)(struct guest_cpu *c, int vector, uint32_t error, bool has_error, bool soft);
 };

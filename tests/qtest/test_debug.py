@@ -86,6 +86,11 @@ class Categories(DebugTest):
         self.assertTrue(any('v=10 INT' in line for line in lines), 'video BIOS calls')
         self.assertTrue(any('v=08 ' in line for line in lines), 'timer interrupts')
 
+    def test_dfilter(self):
+        text = self.log('-d', 'in_asm', '-dfilter', '0xfffffff0+15')
+        self.assertEqual(len(re.findall(r'(?m)^block 0x', text)), 1, text[:400])
+        self.assertIn('block 0xfffffff0 ', text)
+
     def test_switched_on_later(self):
         with Firmware('-D', self.path) as m:
             m.wait_end()

@@ -81,10 +81,12 @@ class Queries(unittest.TestCase):
                      'tlb-fill-code', 'slow-page-crossing', 'slow-mmio', 'slow-write-code',
                      'tlb-flush-cr3', 'tlb-flush-cr0', 'tlb-flush-cr4', 'tlb-flush-invlpg',
                      'exit-unlinked', 'exit-indirect', 'exit-exception', 'exit-halt', 'pio',
-                     'interrupts', 'code-pages-watched', 'enters'):
+                     'interrupts', 'code-pages-watched', 'enters', 'executions',
+                     'lookup-chained', 'lookup-jump-cache-inline'):
             self.assertGreater(count[name], 0, name)
         self.assertEqual(count['lookup-miss'] > 1000, True, count)
         self.assertLess(count['lookup-miss'], count['enters'])
+        self.assertLess(count['enters'], count['lookup-chained'])
         self.assertGreater(count['insns-translated'], count['tbs-made'])
         self.assertEqual(count['tlb-flush-a20'] + count['nmis'] < 100, True, count)
 

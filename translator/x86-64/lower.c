@@ -307,6 +307,11 @@ static void lower_one(struct lower *l, unsigned i)
     }
 }
 
+void lower_count(struct lower *l, unsigned stat)
+{
+    x64_op_rm(&l->b, 8, 0xff, 0, x64_env(offsetof(struct guest_cpu, stat) + 8 * stat));
+}
+
 /* Entry checks that do not belong to an op. */
 static void lower_entry(struct lower *l)
 {
@@ -324,6 +329,7 @@ static void lower_entry(struct lower *l)
     if (l->opt->profile) {
         x64_mov_ri(b, X_R10, (uint64_t)(uintptr_t)&l->tbw->exec_count);
         x64_op_rm(b, 8, 0xff, 0, x64_at(X_R10, 0));
+        lower_count(l, ST_EXECUTIONS);
     }
 }
 

@@ -92,6 +92,8 @@ void lower_op(struct lower *l, const struct ir_op *o);
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch);
 void lower_call_thunk(struct lower *l, unsigned thunk);
 void lower_jmp_thunk(struct lower *l, unsigned thunk);
+/* cpu->stat[stat]++; clobbers flags. */
+void lower_count(struct lower *l, unsigned stat);
 /* lower_native.c */
 void lower_native(struct lower *l, const struct ir_op *o);
 void lower_lea(struct lower *l, const struct ir_op *o);

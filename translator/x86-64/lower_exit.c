@@ -11,6 +11,7 @@
  * to the successor when there is nothing to check.  That needs the flags to be recoverable at `unlinked`, which is what
  * the recipe says; without one site A stays on `full`.
  */
+#include "tb-store/stats.h"
 #include "translator/x86-64/lower.h"
 
 static uint64_t exit_lip(const struct lower *l, unsigned slot)
@@ -198,6 +199,9 @@ static void lower_indirect(struct lower *l, const struct ir_op *o)
     uint8_t *miss = x64_jcc(b, CC_NE, NULL);
     x64_alu_mi(b, 7, 4, X64_ENV(exit_request), 0);
     uint8_t *pending = x64_jcc(b, CC_NE, NULL);
+    if (l->opt->profile) {
+        lower_count(l, ST_JC_INLINE);
+    }
     x64_jmp_m(b, x64_at(X_R11, offsetof(struct jc_entry, host)));
     x64_patch_rel32(b, miss, x64_here(b));
     x64_patch_rel32(b, pending, x64_here(b));
