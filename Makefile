@@ -11,7 +11,7 @@ MESON_BUILD := $(BUILD)/meson
 ACCEL ?= xbt
 MESON_OPTIONS ?=
 
-.PHONY: help boot build check bench guest deps headers clean distclean
+.PHONY: help boot build check bench guest rootfs deps headers clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make check      build and run the whole test suite"
 	@echo "make bench      run the benchmarks: xbt beside TCG and native"
 	@echo "make guest      make the guest's kernel and initramfs"
+	@echo "make rootfs     make the Debian root file system that tests and bench use"
 	@echo "make clean      remove what was built (headers and guest stay)"
 	@echo "make distclean  remove $(BUILD)/ with all downloads"
 
@@ -41,10 +42,13 @@ build: headers $(MESON_BUILD)/build.ninja
 guest: deps
 	@scripts/make-guest.sh $(BUILD)
 
+rootfs: guest
+	@scripts/make-rootfs.sh $(BUILD)
+
 boot: build guest
 	@scripts/boot.sh $(BUILD) $(ACCEL)
 
-check: build guest
+check: build guest rootfs
 	@scripts/check.sh $(MESON_BUILD)
 
 bench: build guest
