@@ -137,6 +137,20 @@ static void lower_ld(struct lower *l, const struct ir_op *o)
     def_reg(l, o->dst, X_R9, o->dst >= IR_T0 ? 8 : o->size);
 }
 
+static void lower_mov(struct lower *l, const struct ir_op *o)
+{
+    unsigned src = lower_use(l, o->src, X_R9);
+
+    if (o->dst >= IR_T0 && o->size == 8 && !tmp_survives_addr(l, o)) {
+        if (src != X_R9) {
+            x64_mov_rr(&l->b, 8, X_R9, src);
+        }
+        l->r9_reg = o->dst;
+        return;
+    }
+    def_reg(l, o->dst, src, o->size);
+}
+
 static void lower_st(struct lower *l, const struct ir_op *o)
 {
     unsigned src = lower_use(l, o->src, X_R9);
@@ -234,7 +248,7 @@ void lower_op(struct lower *l, const struct ir_op *o)
     case IR_LD: lower_ld(l, o); break;
     case IR_ST: lower_st(l, o); break;
     case IR_STI: lower_sti(l, o); break;
-    case IR_MOV: def_reg(l, o->dst, lower_use(l, o->src, X_R9), o->size); break;
+    case IR_MOV: lower_mov(l, o); break;
     case IR_MOVI: lower_movi(l, o); break;
     case IR_ADDI: lower_addi(l, o); break;
     case IR_HELPER: case IR_HELPER_X: lower_helper(l, o); lower_forget(l); break;
