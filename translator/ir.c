@@ -66,7 +66,7 @@ static uint32_t native_gpr_writes(const struct dec_insn *in)
 uint32_t ir_gpr_writes(const struct ir_op *op)
 {
     switch (op->op) {
-    case IR_LD: case IR_MOV: case IR_MOVI: case IR_ADDI: case IR_LEA:
+    case IR_LD: case IR_MOV: case IR_ADDI: case IR_LEA:
         return op->dst < 16 ? 1u << op->dst : 0;
     case IR_LOOPDEC:
         return 1u << R_RCX;

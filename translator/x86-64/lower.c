@@ -189,14 +189,7 @@ static void lower_addi(struct lower *l, const struct ir_op *o)
     def_reg(l, o->dst, X_R9, o->size);
 }
 
-static void lower_movi(struct lower *l, const struct ir_op *o)
-{
-    x64_mov_ri(&l->b, X_R9, (uint64_t)o->imm);
-    l->r9_reg = IR_NOREG;
-    def_reg(l, o->dst, X_R9, 8);
-}
-
-static void lower_set_rip(struct lower *l, uint64_t ip)
+void lower_set_rip(struct lower *l, uint64_t ip)
 {
     struct x64_buf *b = &l->b;
 
@@ -206,6 +199,16 @@ static void lower_set_rip(struct lower *l, uint64_t ip)
         x64_mov_ri(b, X_R10, ip);
         x64_mov_mr(b, 8, X64_ENV(rip), X_R10);
     }
+}
+
+void lower_at_insn_of(struct lower *l, unsigned index)
+{
+    while (l->ir->ops[index].op != IR_INSN) {
+        index--;
+    }
+    const struct dec_insn *in = l->ir->ops[index].in;
+    l->guest_off = (unsigned)(in->ip - l->ir->ip);
+    l->next_off = l->guest_off + in->len;
 }
 
 static void lower_helper(struct lower *l, const struct ir_op *o)
@@ -249,7 +252,6 @@ void lower_op(struct lower *l, const struct ir_op *o)
     case IR_ST: lower_st(l, o); break;
     case IR_STI: lower_sti(l, o); break;
     case IR_MOV: lower_mov(l, o); break;
-    case IR_MOVI: lower_movi(l, o); break;
     case IR_ADDI: lower_addi(l, o); break;
     case IR_HELPER: case IR_HELPER_X: lower_helper(l, o); lower_forget(l); break;
     case IR_RAISE: lower_raise(l, o); break;
@@ -268,7 +270,7 @@ static unsigned use_end(const struct ir_block *ir, unsigned i)
 {
     for (i++; i < ir->n_ops; i++) {
         switch (ir->ops[i].op) {
-        case IR_ADDI: case IR_MOV: case IR_MOVI:
+        case IR_ADDI: case IR_MOV:
             continue;
         default:
             return i;
@@ -292,8 +294,7 @@ static void lower_one(struct lower *l, unsigned i)
     close_cold(l, i);
     switch (o->op) {
     case IR_INSN:
-        l->guest_off = (unsigned)(o->in->ip - l->ir->ip);
-        l->next_off = l->guest_off + o->in->len;
+        lower_at_insn_of(l, i);
         return;
     case IR_ADDR:
         lower_addr(l, i);

@@ -92,6 +92,10 @@ void lower_op(struct lower *l, const struct ir_op *o);
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch);
 void lower_call_thunk(struct lower *l, unsigned thunk);
 void lower_jmp_thunk(struct lower *l, unsigned thunk);
+/* cpu->rip := ip; r10 may be used, flags are not. */
+void lower_set_rip(struct lower *l, uint64_t ip);
+/* Cold code comes out of order: set guest_off and next_off to the instruction that op `index` belongs to. */
+void lower_at_insn_of(struct lower *l, unsigned index);
 /* cpu->stat[stat]++; clobbers flags. */
 void lower_count(struct lower *l, unsigned stat);
 /* lower_native.c */

@@ -20,18 +20,6 @@ static uint64_t exit_lip(const struct lower *l, unsigned slot)
     return (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64 ? lip : (uint32_t)lip;
 }
 
-static void set_rip(struct lower *l, uint64_t ip)
-{
-    struct x64_buf *b = &l->b;
-
-    if (ip == (uint64_t)(int64_t)(int32_t)ip) {
-        x64_mov_mi32(b, 8, X64_ENV(rip), (int32_t)ip);
-    } else {
-        x64_mov_ri(b, X_R10, ip);
-        x64_mov_mr(b, 8, X64_ENV(rip), X_R10);
-    }
-}
-
 /* The stub at the current position; `branch` is site A or NULL. */
 static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
 {
@@ -48,7 +36,7 @@ static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
         lower_save_flags(l);
     }
     if (l->ir->special) {
-        set_rip(l, l->ir->exit_ip[slot]);
+        lower_set_rip(l, l->ir->exit_ip[slot]);
         lower_jmp_thunk(l, TH_SPECIAL);
         if (branch) {
             x64_patch_rel32(b, branch, x->branch_full);
@@ -241,11 +229,7 @@ void lower_exit_op(struct lower *l, unsigned index)
 void lower_cold_exit(struct lower *l, struct cold *k)
 {
     const struct ir_op *o = &l->ir->ops[k->op];
-    unsigned i = k->op;
 
-    while (l->ir->ops[i].op != IR_INSN) {
-        i--;
-    }
-    l->guest_off = (unsigned)(l->ir->ops[i].in->ip - l->ir->ip);
+    lower_at_insn_of(l, k->op);
     emit_stub(l, o, k->branch);
 }

@@ -322,13 +322,7 @@ void lower_cold_access(struct lower *l, struct cold *k)
     bool wr = o->acc & OA_W;
 
     lower_forget(l);
-    /* Which instruction this is: the INSN op before it. */
-    unsigned i = k->op;
-    while (l->ir->ops[i].op != IR_INSN) {
-        i--;
-    }
-    l->guest_off = (unsigned)(l->ir->ops[i].in->ip - l->ir->ip);
-    l->next_off = l->guest_off + l->ir->ops[i].in->len;
+    lower_at_insn_of(l, k->op);
 
     if (k->unaligned) {
         patch_here(b, k->unaligned);

@@ -465,8 +465,6 @@ void lower_ea(struct lower *l, const struct dec_insn *in, unsigned dst, int64_t 
         if (base != dst || size == 4) {
             x64_mov_rr(b, size, dst, base);
         }
-    } else if (index == X_R8) {                              /* rsp is never an index in guest code; keep encodable */
-        x64_lea(b, size, dst, m);
     } else {
         x64_lea(b, size, dst, m);
     }
