@@ -101,6 +101,8 @@ void seg_set_v86(struct guest_cpu *c, unsigned seg, uint16_t sel)
     seg_set(c, seg, sel, (uint32_t)sel << 4, 0xffff, DESC_P | DESC_DPL | DESC_S | DESC_W | DESC_A);
 }
 
+/* Only the selectors become 0, also of those that were null with an RPL: the bases of FS and GS stay, as 64-bit code
+ * uses them whatever the selector (SDM vol. 2, RET: "segment register invalid"). */
 void seg_null_inner(struct guest_cpu *c)
 {
     static const uint8_t segs[] = { S_ES, S_DS, S_FS, S_GS };
@@ -109,13 +111,9 @@ void seg_null_inner(struct guest_cpu *c)
         const struct guest_seg *s = &c->seg[segs[i]];
         bool conforming = (s->attr & (DESC_CS | DESC_C)) == (DESC_CS | DESC_C);
 
-        if (!(s->attr & DESC_P) || conforming || (s->attr >> DESC_DPL_SHIFT & 3) >= c->cpl) {
-            continue;
+        if (!(s->attr & DESC_P) || (!conforming && (s->attr >> DESC_DPL_SHIFT & 3) < c->cpl)) {
+            seg_set(c, segs[i], 0, s->base, s->limit, s->attr & ~DESC_P);
         }
-        if (segs[i] >= S_FS && sel_is_null(s->sel)) {
-            continue; /* the base set by MSR or WRFSBASE survives */
-        }
-        seg_set_null(c, segs[i], 0);
     }
 }
 

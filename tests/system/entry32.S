@@ -100,6 +100,7 @@ v86_leave:
 
 /* void real_mode(void): copies the code between real_start and real_end of the test to 0x7c00, runs it, comes back */
     .globl real_mode
+    .weak real_start, real_end, trap    /* tests without real-mode code or with exits of their own */
 real_mode:
     pushal
     movl $real_start, %esi
