@@ -11,7 +11,7 @@ MESON_BUILD := $(BUILD)/meson
 ACCEL ?= xbt
 MESON_OPTIONS ?=
 
-.PHONY: help boot build check bench guest rootfs deps headers clean distclean
+.PHONY: help boot build check fuzz bench guest rootfs deps headers clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo "                a terminal (ACCEL=tcg boots it under TCG)"
 	@echo "make build      build the module; leaves $(BUILD)/qemu-xbt ready to use"
 	@echo "make check      build and run the whole test suite"
+	@echo "make fuzz       random programs against the bare host until stopped"
+	@echo "                (SEED=, COUNT=, MODE=, MACHINE=: scripts/fuzz.sh)"
 	@echo "make bench      run the benchmarks: xbt beside TCG and native"
 	@echo "make guest      make the guest's kernel and initramfs"
 	@echo "make rootfs     make the Debian root file system that tests and bench use"
@@ -50,6 +52,9 @@ boot: build guest
 
 check: build guest rootfs
 	@scripts/check.sh $(MESON_BUILD)
+
+fuzz: build
+	@scripts/fuzz.sh $(MESON_BUILD)
 
 bench: build guest
 	@bench/run

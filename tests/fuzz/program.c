@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * program.c - see program.h.
+ * program.c - chooses the instructions of a random program; see program.h.  layout.c makes code of them.
  *
  * Registers: pointer registers are written by constant steps only (most of the time), so that addresses stay good; an
  * index register is cut to a byte by a MOVZX in front of its use; one register counts loops.
@@ -20,20 +20,6 @@ static bool chance(struct runner *r, unsigned percent)
     return pick(r, 100) < percent;
 }
 
-#define BIT(r) (1u << (r))
-#define POINTERS32 (BIT(R_RBX) | BIT(R_RSI) | BIT(R_RDI) | BIT(R_RBP))
-#define POINTERS64 (POINTERS32 | BIT(R_R8) | BIT(R_R9) | BIT(R_R13))
-
-static unsigned pointers(const struct program *p)
-{
-    return p->mode == SM_64 ? POINTERS64 : POINTERS32;
-}
-
-static unsigned counter(const struct program *p)
-{
-    return p->mode == SM_64 ? R_R14 : R_RDX;
-}
-
 /* ---- which rows, and how often ---- */
 
 static bool in_list(const char *name, const char *const *list)
@@ -46,7 +32,7 @@ static bool in_list(const char *name, const char *const *list)
 }
 
 /* Percent of the picks of this row that are used. */
-static unsigned row_weight(const struct insn_row *row, enum snip_mode mode)
+static unsigned row_weight(const struct insn_row *row, enum snip_mode mode, enum flavour flavour)
 {
     static const char *const helpers[] = { "pushf", "cld", "std", "daa", "das", "aaa", "aas", "aad", "salc", "xlatb",
                                            "enter", "vmaskmovps", "vmaskmovpd", "vpmaskmovd",
@@ -64,7 +50,11 @@ static unsigned row_weight(const struct insn_row *row, enum snip_mode mode)
     case CL_HELPER:
         return in_list(row->name, helpers) || strstr(row->name, "gather") ? 30 : 0;
     case CL_NATIVE: case CL_MOV: case CL_LEA: case CL_PUSH: case CL_POP: case CL_BT_MEM:
-        return row->attr & (IA_SSE | IA_AVX | IA_MMX | IA_X87) ? 12 : 100;
+        if (row->attr & IA_X87)
+            return flavour == FLV_X87 ? 100 : flavour == FLV_INT ? 2 : 12;
+        if (row->attr & (IA_SSE | IA_AVX | IA_MMX))
+            return flavour == FLV_VECTOR ? 100 : flavour == FLV_INT ? 2 : 12;
+        return flavour == FLV_INT || flavour == FLV_MIX ? 100 : 30;
     case CL_STRING:
         return 15;
     case CL_NOP: case CL_PROBE: case CL_FWAIT:
@@ -121,9 +111,9 @@ static bool writes_ok(struct runner *r, const struct program *p, const struct de
 {
     unsigned w = written(in);
 
-    if (w & BIT(counter(p)))
+    if (w & BIT(program_counter(p)))
         return false;
-    if (w & (pointers(p) | BIT(R_RSP)))
+    if (w & (program_pointers(p) | BIT(R_RSP)))
         return steps_by_constant(in) || chance(r, 2);
     return true;
 }
@@ -143,16 +133,18 @@ static bool address_ok(struct runner *r, const struct program *p, struct gen_ins
     if (!in->has_mem || in->row->cls == CL_LEA || g->target != ~0ull)
         return true;
     if (in->row->op[0].loc == OL_VSIB || in->row->op[1].loc == OL_VSIB)
-        return in->base < 16 && (BIT(in->base) & pointers(p)) && chance(r, 30);
-    if (in->base >= 16 || in->adsize == 2 || (in->seg >= S_FS && chance(r, 90)))
+        return in->base < 16 && (BIT(in->base) & program_pointers(p)) && chance(r, 30);
+    if (in->base >= 16 || (in->adsize == 2 && mode != SM_16) || (in->seg >= S_FS && chance(r, 90)))
         return false;
-    if (!(BIT(in->base) & (pointers(p) | BIT(R_RSP))))
+    if (in->adsize == 2 && in->index != REG_NONE && chance(r, 98))
+        return false;
+    if (!(BIT(in->base) & (program_pointers(p) | BIT(R_RSP))))
         return chance(r, 1);
-    if (in->index != REG_NONE && (BIT(in->index) & (pointers(p) | BIT(R_RSP) | BIT(counter(p)))))
+    if (in->index != REG_NONE && (BIT(in->index) & (program_pointers(p) | BIT(R_RSP) | BIT(program_counter(p)))))
         return false;
     if ((in->row->attr & IA_ALIGN) && in->index == REG_NONE && chance(r, 95))
         patch_disp(g, g->disp_size == 1 ? (int64_t)pick(r, 4) * 32 : ((int64_t)pick(r, 0x40) - 0x20) * 32);
-    else if (g->disp_size == 4)
+    else if (g->disp_size >= 2)
         patch_disp(g, (int64_t)pick(r, 0x800) - 0x400);
     return dec_decode(g->bytes, 15, in->ip, gen_dec_mode(mode), false, &g->in) == DEC_OK;
 }
@@ -177,17 +169,21 @@ static void add_bytes(struct program *p, const char *name, const uint8_t *bytes,
     it->len = len;
 }
 
-/* movzx reg, low byte of reg: flags untouched.  Not for rsp..rdi in 32-bit code. */
+/* movzx reg, low byte of reg: flags untouched.  Not for rsp..rdi outside 64-bit code. */
 static bool add_cut(struct program *p, unsigned reg)
 {
     uint8_t b[4] = { (uint8_t)(0x40 | (reg & 8 ? 5 : 0)), 0x0f, 0xb6, (uint8_t)(0xc0 | (reg & 7) << 3 | (reg & 7)) };
 
     if (p->mode == SM_64)
         add_bytes(p, "movzx", b, 4);
-    else if (reg < 4)
-        add_bytes(p, "movzx", b + 1, 3);
-    else
+    else if (reg >= 4)
         return false;
+    else if (p->mode != SM_16)
+        add_bytes(p, "movzx", b + 1, 3);
+    else {
+        b[0] = 0x66;
+        add_bytes(p, "movzx", b, 4);
+    }
     return true;
 }
 
@@ -208,8 +204,8 @@ static bool reads_undefined(const struct program *p, const struct dec_insn *in)
 
 static bool is_microcoded(const struct insn_row *row)
 {
-    return (row->cls == CL_HELPER && strcmp(row->name, "popf") != 0) || row->cls == CL_STRING ||
-           strstr(row->name, "maskmov") || row->op[0].size == OS_T;
+    return (row->cls == CL_HELPER && strcmp(row->name, "popf") != 0) || strstr(row->name, "maskmov") ||
+           row->op[0].size == OS_T || (row->cls == CL_STRING && (row->opcode & 0xfe) == 0xa6);
 }
 
 static void flags_after(struct program *p, const struct insn_row *row)
@@ -228,7 +224,8 @@ static void flags_after(struct program *p, const struct insn_row *row)
         p->fl_undef &= ~(uint32_t)row->fl_write;
     p->fl_undef |= undef;
     p->fl_undef_any |= undef;
-    p->microcoded |= is_microcoded(row);
+    it->microcoded = is_microcoded(row);
+    p->microcoded |= it->microcoded;
     p->popf |= strcmp(row->name, "popf") == 0;
 }
 
@@ -254,16 +251,16 @@ static bool add_random(struct runner *r, struct program *p)
     struct gen_insn g;
     unsigned cut;
 
-    if (!chance(r, row_weight(row, p->mode)) || (row->attr & (p->mode == SM_64 ? IA_NO64 : IA_ONLY64)))
+    if (!chance(r, row_weight(row, p->mode, p->flavour)) || (row->attr & (p->mode == SM_64 ? IA_NO64 : IA_ONLY64)))
         return false;
     if ((p->popf && is_microcoded(row)) || (p->microcoded && strcmp(row->name, "popf") == 0))
         return false;
-    if (!gen_encode(r, row, p->mode, LIN_CODE + 0x8000, &g) || g.len > 20)
+    if (!gen_encode(r, row, p->mode, p->mode == SM_16 ? 0x8000 : LIN_CODE + 0x8000, &g) || g.len > 20)
         return false;
     if (reads_undefined(p, &g.in) || !writes_ok(r, p, &g.in) || !address_ok(r, p, &g, p->mode))
         return false;
     if (needs_cut(&g.in, &cut)) {
-        if ((BIT(cut) & (pointers(p) | BIT(R_RSP) | BIT(counter(p)))) || !add_cut(p, cut))
+        if ((BIT(cut) & (program_pointers(p) | BIT(R_RSP) | BIT(program_counter(p)))) || !add_cut(p, cut))
             return false;
     }
     add_bytes(p, row->name, g.bytes, g.len);
@@ -294,198 +291,143 @@ static void add_branch(struct runner *r, struct program *p)
     it->fl_read = kind == IT_JCC ? reads[cc >> 1] : 0;
     it->reg = chance(r, 50) && p->mode == SM_64 ? R_R10 : R_RAX;
     it->to = p->n + pick(r, 5);
+    if ((kind == IT_JCC || kind == IT_JMP || kind == IT_CALL) && p->mode != SM_16 && chance(r, 40)) {
+        it->to2 = p->n + 1 + pick(r, 8);
+        it->patchable = true;
+    }
+}
+
+/* ---- self-modification ---- */
+
+/* op reg, imm32 of the 81h group, whose ModRM byte and immediate other items store to. */
+static void add_target(struct runner *r, struct program *p)
+{
+    static const uint8_t regs64[] = { R_RAX, R_RCX, R_RDX, R_R10, R_R11, R_R12, R_R15 };
+    static const uint8_t ext[] = { 0, 1, 4, 5, 6, 7 };
+    unsigned reg = p->mode == SM_64 ? regs64[pick(r, sizeof(regs64))] : pick(r, 2);
+    uint8_t b[8];
+    unsigned n = 0;
+
+    if (p->mode == SM_64)
+        b[n++] = (uint8_t)(0x40 | (chance(r, 50) ? 8 : 0) | (reg & 8 ? 1 : 0));
+    b[n++] = 0x81;
+    b[n++] = (uint8_t)(0xc0 | ext[pick(r, sizeof(ext))] << 3 | (reg & 7));
+    for (unsigned i = 0; i < 4; i++)
+        b[n++] = (uint8_t)runner_rand(r);
+    add_bytes(p, "target", b, n);
+    struct item *it = &p->item[p->n - 1];
+    it->patchable = true;
+    it->fl_write = FL_STATUS;
+    it->fl_undef = FL_AF;                    /* it may become AND, OR or XOR */
+    p->fl_undef = FL_AF;
+    p->fl_undef_any |= FL_AF;
+}
+
+/* A store to an item: into `to`, or into the next target when there is none yet. */
+static void add_patch(struct runner *r, struct program *p, bool forward)
+{
+    unsigned to = p->n, tries = 20;
+
+    if (!forward) {
+        do
+            to = pick(r, p->n ? p->n : 1);
+        while (!(to < p->n && p->item[to].patchable) && --tries);
+        if (!tries)
+            return;
+    }
+    struct item *it = add(p, IT_PATCH, "patch");
+    it->to = forward ? NO_ITEM : to;
+    it->value = runner_rand(r);
+    it->reg = pick(r, 4);
+    if (it->reg == PATCH_ADD) {
+        it->fl_write = FL_STATUS;
+        p->fl_undef = 0;
+    }
+}
+
+static void add_target_for(struct runner *r, struct program *p)
+{
+    add_target(r, p);
+    for (unsigned i = 0; i < p->n; i++) {
+        if (p->item[i].kind == IT_PATCH && p->item[i].to == NO_ITEM)
+            p->item[i].to = p->n - 1;
+    }
+}
+
+static void add_modification(struct runner *r, struct program *p)
+{
+    unsigned k = pick(r, 3);
+
+    if (k == 0)
+        add_target_for(r, p);
+    else
+        add_patch(r, p, k == 1);
+}
+
+/* Undefined flags that branches to item i bring along. */
+static void join_branch(struct program *p, uint32_t *joined)
+{
+    const struct item *it = &p->item[p->n - 1];
+
+    joined[it->to] |= p->fl_undef;
+    joined[it->to2] |= p->fl_undef;
+}
+
+static bool add_item(struct runner *r, struct program *p, uint32_t *joined)
+{
+    unsigned n = p->n;
+
+    if (chance(r, 1)) {
+        add_branch(r, p);
+        join_branch(p, joined);
+        return true;
+    }
+    if (p->smc && chance(r, 1)) {
+        add_modification(r, p);
+        return p->n != n;
+    }
+    if (p->fl_undef && chance(r, 1)) {
+        add_definer(r, p);
+        return true;
+    }
+    if (add_random(r, p))
+        return true;
+    p->n = n;
+    return false;
 }
 
 void program_make(struct runner *r, struct program *p, enum snip_mode mode, unsigned want)
 {
-    unsigned loop = chance(r, 35) ? 1 : 0;
+    uint32_t joined[MAX_ITEMS + 32] = { 0 };
+    unsigned done_joins = 0;
+    bool loop = chance(r, 35);
 
     memset(p, 0, sizeof(*p));
     p->mode = mode;
-    uint32_t joined[MAX_ITEMS + 16] = { 0 };
-    unsigned done_joins = 0;
+    p->flavour = pick(r, 5) ? pick(r, FLV_COUNT) : FLV_MIX;
+    p->smc = mode != SM_16 && chance(r, 25);
+    p->counts = loop ? (chance(r, 20) ? 60 : 4) : 1;
     if (loop)
         add_definer(r, p);
-    while (p->n + 4 < MAX_ITEMS && p->n < want) {
-        unsigned before = p->n;
-        if (chance(r, 1)) {
-            add_branch(r, p);
-            joined[p->item[p->n - 1].to] |= p->fl_undef;
-        } else if (p->fl_undef && chance(r, 1)) {
-            add_definer(r, p);
-        } else {
-            unsigned n = p->n;
-            if (!add_random(r, p)) {
-                p->n = n;
-                continue;
-            }
-        }
-        (void)before;
+    while (p->n + 6 < MAX_ITEMS && p->n < want) {
+        if (!add_item(r, p, joined))
+            continue;
         for (; done_joins < p->n; done_joins++)
             p->fl_undef |= joined[done_joins + 1];
     }
+    if (p->smc)
+        add_target_for(r, p);
     if (loop) {
         struct item *it = add(p, IT_LOOP_END, "loop");
         it->to = 0;
         p->fl_undef |= FL_CF & p->fl_undef_any;
     }
     for (unsigned i = 0; i < p->n; i++) {
-        if (p->item[i].kind != IT_INSN && p->item[i].kind != IT_LOOP_END && p->item[i].to > p->n)
-            p->item[i].to = p->n;
+        struct item *it = &p->item[i];
+        if (it->kind != IT_INSN && it->kind != IT_LOOP_END && it->kind != IT_PATCH && it->to > p->n)
+            it->to = p->n;
+        if (it->to2 > p->n)
+            it->to2 = p->n;
     }
     p->fl_undef = p->fl_undef_any;
-}
-
-bool program_valid(const struct program *p)
-{
-    uint32_t undef = 0, joined[MAX_ITEMS + 1] = { 0 };
-
-    for (unsigned i = 0; i < p->n; i++) {
-        const struct item *it = &p->item[i];
-        undef |= joined[i];
-        if (it->dropped)
-            continue;
-        if (it->fl_read & undef)
-            return false;
-        undef = (undef & ~(uint32_t)it->fl_write) | it->fl_undef;
-        if (it->kind == IT_LOOP_END && undef && p->item[0].dropped)
-            return false;
-        if (it->kind != IT_INSN && it->kind != IT_LOOP_END)
-            joined[it->to] |= undef;
-    }
-    return true;
-}
-
-/* ---- layout ---- */
-
-struct out {
-    uint8_t *p, *start;
-    uint64_t ip;
-};
-
-static void byte(struct out *o, unsigned v)
-{
-    *o->p++ = (uint8_t)v;
-}
-
-static void rel32(struct out *o, uint64_t to)
-{
-    uint32_t v = (uint32_t)(to - (o->ip + (uint64_t)(o->p - o->start) + 4));
-
-    for (unsigned i = 0; i < 4; i++)
-        byte(o, v >> 8 * i);
-}
-
-/* reg := address */
-static void load_address(struct out *o, const struct program *p, unsigned reg, uint64_t to)
-{
-    if (p->mode == SM_64 && (reg & 8))
-        byte(o, 0x41);
-    byte(o, 0xb8 | (reg & 7));
-    for (unsigned i = 0; i < 4; i++)
-        byte(o, (unsigned)(to >> 8 * i) & 0xff);
-}
-
-static void push_or_jump(struct out *o, const struct program *p, unsigned reg, unsigned op, unsigned modrm)
-{
-    if (p->mode == SM_64 && (reg & 8))
-        byte(o, 0x41);
-    byte(o, op);
-    if (modrm)
-        byte(o, modrm | (reg & 7));
-}
-
-static void emit_item(struct out *o, const struct program *p, const struct item *it, const uint64_t *at)
-{
-    uint64_t to = at[it->to];
-    unsigned reg = it->reg & 15;
-
-    switch (it->kind) {
-    case IT_INSN:
-        memcpy(o->p, it->bytes, it->len);
-        if (it->rip_relative) {
-            int32_t d = (int32_t)(it->target - (o->ip + (uint64_t)(o->p - o->start) + it->len));
-            memcpy(o->p + it->disp_at, &d, 4);
-        }
-        o->p += it->len;
-        break;
-    case IT_JCC:
-        byte(o, 0x0f);
-        byte(o, 0x80 | it->cc);
-        rel32(o, to);
-        break;
-    case IT_JMP:
-        byte(o, 0xe9);
-        rel32(o, to);
-        break;
-    case IT_CALL:
-        byte(o, 0xe8);
-        rel32(o, to);
-        break;
-    case IT_JCXZ:
-        byte(o, 0xe3);
-        byte(o, 2);
-        byte(o, 0xeb);
-        byte(o, 5);
-        byte(o, 0xe9);
-        rel32(o, to);
-        break;
-    case IT_IND_JMP: case IT_IND_CALL:
-        load_address(o, p, reg, to);
-        push_or_jump(o, p, reg, 0xff, it->kind == IT_IND_JMP ? 0xe0 : 0xd0);
-        break;
-    case IT_RET:
-        load_address(o, p, reg, to);
-        push_or_jump(o, p, reg, 0x50 | (reg & 7), 0);
-        byte(o, 0xc3);
-        break;
-    case IT_LOOP_END:
-        if (p->mode == SM_64)
-            byte(o, 0x41);
-        byte(o, 0xff);
-        byte(o, 0xc8 | (counter(p) & 7));                    /* dec */
-        byte(o, 0x0f);
-        byte(o, 0x85);
-        rel32(o, to);
-        break;
-    }
-}
-
-unsigned program_emit(const struct program *p, uint64_t ip, uint8_t *code)
-{
-    uint64_t at[MAX_ITEMS + 1] = { 0 };
-    struct out o;
-
-    /* Lengths do not depend on addresses: the first pass finds them. */
-    for (unsigned pass = 0; pass < 2; pass++) {
-        o = (struct out) { code, code, ip };
-        for (unsigned i = 0; i < p->n; i++) {
-            at[i] = ip + (uint64_t)(o.p - o.start);
-            if (!p->item[i].dropped)
-                emit_item(&o, p, &p->item[i], at);
-        }
-        at[p->n] = ip + (uint64_t)(o.p - o.start);
-    }
-    return (unsigned)(o.p - o.start);
-}
-
-void program_state(struct runner *r, const struct program *p, struct snip_state *st)
-{
-    runner_random_state(r, p->mode, st);
-    if (p->mode == SM_64) {
-        st->gpr[R_R8] = LIN_DATA + 0x1000 + pick(r, 0x2000);
-        st->gpr[R_R9] = LIN_DATA + 0x1ff0 + pick(r, 0x20);
-        st->gpr[R_R13] = LIN_STACK + 0x1000 + pick(r, 0x2000);
-    }
-    if (chance(r, 75)) {                    /* aligned operands stay aligned */
-        for (unsigned i = 0; i < 16; i++) {
-            if ((BIT(i) & (pointers(p) | BIT(R_RSP))) && i != R_R9)
-                st->gpr[i] &= ~63ull;
-        }
-    }
-    st->gpr[counter(p)] = 1 + pick(r, 4);
-    if (chance(r, 2) && !p->microcoded)
-        st->rflags |= FL_TF;
-    if (chance(r, 3) && !p->microcoded)
-        st->rflags |= FL_AC;
 }

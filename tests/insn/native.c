@@ -217,6 +217,15 @@ void native_set_ro_page(const uint8_t *bytes)
     mprotect(native_win + RO_OFF, 4096, PROT_READ | PROT_EXEC);
 }
 
+void native_own_window(const uint8_t *win)
+{
+    for (uint32_t off = 0; off <= ALIAS_OFF; off += ALIAS_OFF)
+        munmap(native_win + off, WIN_SIZE);
+    map_window();
+    memcpy(native_win, win, WIN_SIZE);
+    protect_window();
+}
+
 bool native_has_mode(enum snip_mode mode)
 {
     return mode != SM_16 || ldt_ok;

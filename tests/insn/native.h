@@ -17,6 +17,8 @@ extern uint8_t *const native_win;
 void native_run(enum snip_mode mode, const struct snip_state *in, struct snip_state *out);
 /* Contents of the read-only page. */
 void native_set_ro_page(const uint8_t *bytes);
+/* In a forked child: a window of its own with these contents. */
+void native_own_window(const uint8_t *win);
 bool native_has_mode(enum snip_mode mode);
 
 #endif

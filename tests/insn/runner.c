@@ -249,7 +249,7 @@ static void diff_memory(struct diff *d, struct runner *r, const char *name, uint
     memcpy(r->m->win + off, a, size);
 }
 
-static uint64_t error_mask(const struct snippet *s, const struct snip_state *native)
+uint64_t runner_error_mask(const struct snippet *s, const struct snip_state *native)
 {
     uint64_t mask = ~0ull;
 
@@ -294,7 +294,7 @@ static void diff_states(struct diff *d, struct runner *r, const struct snippet *
     if (a->vector != b->vector && !(s->microcoded && address_fault(a->vector) && address_fault(b->vector)))
         DIFF(d, "    exception: native %d  xbt %d\n", a->vector, b->vector);
     if (!s->microcoded || a->vector == b->vector)
-        diff_u64(d, "error", a->error, b->error, error_mask(s, a));
+        diff_u64(d, "error", a->error, b->error, runner_error_mask(s, a));
     if (!s->microcoded)
         diff_u64(d, "cr2", a->cr2, b->cr2, ~0ull);
     if (!icebp(r, s, a, b))
@@ -346,34 +346,37 @@ static void print_input(const struct snippet *s, const struct snip_state *st)
     printf(" rflags=%llx\n", (unsigned long long)st->rflags);
 }
 
-bool runner_compare(struct runner *r, const struct snippet *s, struct snip_state *st)
+bool runner_diff(struct runner *r, const struct snippet *s, const struct snip_state *st, struct snip_state *a,
+                 struct snip_state *b)
 {
-    struct snip_state a, b;
     static struct diff d;
 
-    st->rip = s->mode == SM_16 ? s->at - CODE_OFF : LIN + s->at;
-    native_run(s->mode, st, &a);
-    machine_run(r->m, s->mode, st, &b);
     r->runs++;
-    r->ended[a.vector >= 0 && a.vector < 33 ? a.vector : 33]++;
+    r->ended[a->vector >= 0 && a->vector < 33 ? a->vector : 33]++;
     d.n = d.count = 0;
-    if (s->generated && memcmp(native_win + s->at, s->code, s->len) != 0) {
-        r->overwritten++;
-        return true;
-    }
-    diff_states(&d, r, s, &a, &b);
+    diff_states(&d, r, s, a, b);
     if (!d.count)
         return true;
     r->mismatches++;
     if (r->mismatches <= r->verbose) {
-        printf("MISMATCH %s (%s-bit) ended by native %d, xbt %d\n", s->name, snip_mode_names[s->mode], a.vector,
-               b.vector);
+        printf("MISMATCH %s (%s-bit) ended by native %d, xbt %d\n", s->name, snip_mode_names[s->mode], a->vector,
+               b->vector);
         print_code(s);
         print_input(s, st);
         fputs(d.text, stdout);
         fflush(stdout);
     }
     return false;
+}
+
+bool runner_compare(struct runner *r, const struct snippet *s, struct snip_state *st)
+{
+    struct snip_state a, b;
+
+    st->rip = s->mode == SM_16 ? s->at - CODE_OFF : LIN + s->at;
+    native_run(s->mode, st, &a);
+    machine_run(r->m, s->mode, st, &b);
+    return runner_diff(r, s, st, &a, &b);
 }
 
 int runner_finish(struct runner *r, const char *what)

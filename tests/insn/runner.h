@@ -13,7 +13,6 @@ struct runner {
     uint32_t next_code;      /* window offset of the next free code byte */
     uint64_t rng;
     unsigned long runs, mismatches;
-    unsigned long overwritten; /* runs not compared: s->generated */
     unsigned verbose;        /* print the first so many mismatches in full */
     unsigned long ended[34]; /* runs by ending vector, [33]: did not end */
 };
@@ -29,7 +28,6 @@ struct snippet {
     uint32_t at;             /* window offset, set by runner_place() */
     bool microcoded;         /* accesses memory in several parts: which fault comes first and CR2 may differ, x87 state
                               * is not compared after a fault */
-    bool generated;          /* no comparison of flags and memory once it has overwritten itself with anything */
     bool rep;                /* may stop inside a REP */
     bool early_push;         /* CALL to a bad target: the return address may have been stored */
 };
@@ -48,6 +46,11 @@ void runner_random_state(struct runner *r, enum snip_mode mode, struct snip_stat
 void runner_random_memory(struct runner *r);
 /* Run on both sides and compare; memory must be equal before.  Returns true when all is equal. */
 bool runner_compare(struct runner *r, const struct snippet *s, struct snip_state *st);
+/* The comparison alone: native memory in native_win, the guest's in the machine, `a` native, `b` under the engine. */
+bool runner_diff(struct runner *r, const struct snippet *s, const struct snip_state *st, struct snip_state *a,
+                 struct snip_state *b);
+/* Bits of a page fault's error code that can be compared. */
+uint64_t runner_error_mask(const struct snippet *s, const struct snip_state *native);
 /* Exit status for main(): prints the totals. */
 int runner_finish(struct runner *r, const char *what);
 
