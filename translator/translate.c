@@ -153,6 +153,7 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
             lift_end(b, ip);
             return;
         }
+        unsigned looked_at = in->len;
         if (!is64 && ip + (st == DEC_OK ? in->len : 1) - 1 > b->key.cs_limit) {
             lift_fault(b, EXC_GP, true);
         } else if (st != DEC_OK) {
@@ -174,7 +175,7 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
             }
             continue;
         }
-        b->guest_size += 1;
+        b->guest_size += looked_at;     /* a store to any of these bytes may make it valid */
         b->n_insns++;
         if (f.crossed) {
             b->second_cp_id = f.second.cp_id;
