@@ -236,6 +236,11 @@ static unsigned gp_or_ss(struct guest_cpu *c)
     if (!page.host || dec_decode(page.host + off, avail, c->rip, 2, false, &in) != DEC_OK) {
         return EXC_GP;
     }
+    /* Alignment that the instruction demands comes first, as in check_before_page(). */
+    if ((in.row->attr & IA_ALIGN) && in.has_mem && (opnd_ea(c, &in) & (in.mem_size - 1u)) &&
+        (insn_always_aligned(&in) || !mxcsr_mm())) {
+        return EXC_GP;
+    }
     /* A bit string's address is that of the operand plus a displacement; it has no alignment to complain about. */
     if (in.has_mem && in.mem_acc && (in.row->cls == CL_BT_MEM || !canonical(opnd_ea(c, &in)))) {
         return in.seg == S_SS ? EXC_SS : EXC_GP;

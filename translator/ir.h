@@ -104,6 +104,8 @@ extern const uint8_t ir_op_attr[IR_COUNT];
 
 /* lift.c: append the ops of in to the block. Returns true when the block ends after it. */
 bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in);
+/* Does the host's own instruction fault on any misaligned address, whatever MXCSR.MM? */
+bool insn_always_aligned(const struct dec_insn *in);
 /* The block ends here, with nothing after its last instruction. */
 void lift_end(struct ir_block *b, uint64_t ip);
 /* Append a fall-through exit to ip. */

@@ -27,7 +27,7 @@ static unsigned stack_width(const struct ir_block *b, const struct dec_insn *in)
 
 /* Does the host's own instruction fault on any misaligned address?  Other SSE operands are let through with
  * MXCSR.MM = 1 (AMD misaligned SSE mode, APM vol. 1, 4.3.2). */
-static bool always_aligned(const struct dec_insn *in)
+bool insn_always_aligned(const struct dec_insn *in)
 {
     unsigned op = in->opcode;
 
@@ -43,7 +43,7 @@ static void put_addr_insn(struct ir_block *b, const struct dec_insn *in, unsigne
     o->acc = (uint8_t)acc;
     o->seg = in->seg;
     o->imm = extra;
-    o->aligned = !(in->row->attr & IA_ALIGN) ? 0 : always_aligned(in) ? ALIGN_HOST : ALIGN_MXCSR;
+    o->aligned = !(in->row->attr & IA_ALIGN) ? 0 : insn_always_aligned(in) ? ALIGN_HOST : ALIGN_MXCSR;
     /* Masked elements are not accessed and not checked. */
     o->no_ac = in->row->cls == CL_NATIVE && in->map == 2 && in->vex &&
                ((in->opcode & 0xfc) == 0x2c || in->opcode == 0x8c || in->opcode == 0x8e);
