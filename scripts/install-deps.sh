@@ -17,7 +17,7 @@ packages="
     gcc libc6-dev binutils make meson ninja-build pkg-config
     libglib2.0-dev libcapstone-dev
     dpkg-dev libpixman-1-dev libfdt-dev zlib1g-dev flex bison
-    python3 nasm
+    python3 nasm libc6-dev-i386 lib32gcc-12-dev e2fsprogs
     busybox-static cpio gzip xz-utils kmod
     ca-certificates
 "

@@ -11,6 +11,10 @@
 #                                 does with xbt.selftest, xbt.poweroff)
 #   BUILD_DIR/guest/cache         the downloaded package
 #
+# Other guests, as for the suites: XBT_GUEST names another folder than
+# BUILD_DIR/guest, XBT_GUEST_KERNEL the kernel's meta package, XBT_GUEST_ARCH
+# its architecture (amd64, or i386: then busybox is i386's, too).
+#
 # Nothing is installed and no root is needed.  A second run returns at once
 # and needs no network; the initramfs is made again when scripts/guest/ or
 # busybox has changed.
@@ -19,45 +23,46 @@ set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$top/build}
-meta=linux-image-cloud-amd64
+meta=${XBT_GUEST_KERNEL:-linux-image-cloud-amd64}
+arch=${XBT_GUEST_ARCH:-amd64}
 modules="virtio_pci virtio_blk virtio_net virtio_console virtio_rng
          virtio_balloon virtio_scsi sd_mod sr_mod ata_piix ahci
-         ext4 isofs vfat nls_cp437 nls_ascii squashfs overlay loop
+         ext4 crc32c_generic isofs vfat nls_cp437 nls_ascii squashfs overlay loop
          9p 9pnet_virtio e1000 e1000e"
 
 say() { echo "make-guest: $*"; }
 die() { echo "make-guest: error: $*" >&2; exit 1; }
 
 PATH=$PATH:/usr/sbin:/sbin
-busybox=/bin/busybox
-[ -x $busybox ] || die "$busybox not found: run scripts/install-deps.sh"
-if ldd $busybox >/dev/null 2>&1; then
-    die "$busybox is not static: install busybox-static"
-fi
 for tool in cpio depmod modprobe dpkg-deb apt-get flock gzip; do
     command -v $tool >/dev/null ||
         die "$tool not found: run scripts/install-deps.sh"
 done
 
-mkdir -p "$build/guest/cache"
-guest=$(cd "$build/guest" && pwd)
+guest=${XBT_GUEST:-$build/guest}
+mkdir -p "$guest/cache"
+guest=$(cd "$guest" && pwd)
 cache=$guest/cache
 exec 9>"$guest/.lock"
 flock 9
 
-# ---- the kernel package ----------------------------------------------------
+# ---- the packages ----------------------------------------------------------
 
-# apt with package lists of our own, for when the machine's are missing or
-# too old to download from.
+# apt with package lists of our own, for another architecture or when the
+# machine's lists are missing or too old to download from.
 private_lists=
+[ "$arch" = amd64 ] || private_lists=yes
 apt()
 {
     tool=$1
     shift
     if [ -n "$private_lists" ]; then
         mkdir -p "$cache/apt/lists/partial" "$cache/apt/archives/partial"
+        : >"$cache/status"
         "$tool" -q -o Dir::State::Lists="$cache/apt/lists" \
             -o Dir::Cache="$cache/apt" -o APT::Sandbox::User=root \
+            -o Dir::State::status="$cache/status" \
+            -o APT::Architecture="$arch" -o APT::Architectures="$arch" \
             -o Acquire::Languages=none -o Acquire::Retries=3 "$@"
     else
         "$tool" -q -o APT::Sandbox::User=root -o Acquire::Retries=3 "$@"
@@ -79,27 +84,49 @@ download_kernel()
         >"$cache/download.log" 2>&1
 }
 
+update_lists()
+{
+    say "reading package lists ..."
+    apt apt-get update >"$cache/update.log" 2>&1 || :
+}
+
 kernel_deb() { ls -t "$cache"/linux-image-*.deb 2>/dev/null | head -n 1; }
 
 deb=$(kernel_deb)
 if [ -z "$deb" ]; then
+    [ -z "$private_lists" ] || update_lists
     if ! download_kernel; then
         private_lists=yes
-        say "reading package lists ..."
-        apt apt-get update >"$cache/update.log" 2>&1 || :
+        update_lists
         download_kernel || {
             tail -n 5 "$cache/update.log" "$cache/download.log" >&2 || :
             die "cannot download the kernel that $meta depends on"
         }
-        rm -rf "$cache/apt"
     fi
     deb=$(kernel_deb)
     [ -n "$deb" ] || die "apt-get download left no kernel package in $cache"
 fi
 
+busybox=/bin/busybox
+if [ "$arch" != amd64 ]; then
+    busybox=$cache/busybox/bin/busybox
+    if [ ! -x "$busybox" ]; then
+        [ -d "$cache/apt" ] || update_lists
+        (cd "$cache" && apt apt-get download busybox-static &&
+         dpkg-deb -x busybox-static_*.deb busybox) >"$cache/busybox.log" 2>&1 ||
+            die "cannot download busybox-static of $arch (log:" \
+                "$cache/busybox.log)"
+    fi
+fi
+rm -rf "$cache/apt"
+[ -x "$busybox" ] || die "$busybox not found: run scripts/install-deps.sh"
+if ldd "$busybox" >/dev/null 2>&1; then
+    die "$busybox is not static: install busybox-static"
+fi
+
 # ---- is there anything to do? ----------------------------------------------
 
-id=$(cat "$0" "$top"/scripts/guest/* $busybox | sha256sum | cut -c 1-16)
+id=$(cat "$0" "$top"/scripts/guest/* "$busybox" | sha256sum | cut -c 1-16)
 id="$id $(basename "$deb")"
 if [ -f "$guest/vmlinuz" ] && [ -f "$guest/initrd.img" ] &&
    [ "$(cat "$guest/id" 2>/dev/null)" = "$id" ]; then
@@ -142,7 +169,7 @@ depmod -b "$root" "$release"
 # ---- the initramfs ---------------------------------------------------------
 
 mkdir -p "$root/bin" "$root/selftest/expected"
-cp $busybox "$root/bin/busybox"
+cp "$busybox" "$root/bin/busybox"
 cp "$top/scripts/guest/init" "$root/init"
 chmod 755 "$root/init"
 cp "$top/scripts/guest/cases" "$top/scripts/guest/run" "$root/selftest"
@@ -150,7 +177,7 @@ cp "$top/scripts/guest/cases" "$top/scripts/guest/run" "$root/selftest"
 # What each case prints on this machine, with the same busybox and, as in the
 # guest, nothing but its applets in PATH.
 mkdir -p "$work/bin" "$work/scratch"
-$busybox --install -s "$work/bin"
+"$busybox" --install -s "$work/bin"
 cat >"$work/native" <<'END'
 . "$1/selftest/cases"
 for name in $cases; do
@@ -160,7 +187,7 @@ for name in $cases; do
 done
 END
 env -i PATH="$work/bin" dir="$work/scratch/dir" \
-    $busybox sh "$work/native" "$root" ||
+    "$busybox" sh "$work/native" "$root" ||
     die "the self-test's cases do not run natively"
 for file in "$root"/selftest/expected/*; do
     [ -s "$file" ] || die "self-test case $(basename "$file") prints nothing"

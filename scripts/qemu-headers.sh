@@ -29,6 +29,7 @@ qemu=${QEMU:-qemu-system-x86_64}
 
 say() { echo "qemu-headers: $*"; }
 die() { echo "qemu-headers: error: $*" >&2; exit 1; }
+. "$top/scripts/deb-src.sh"
 
 # Run a long step quietly; show its output only when it fails.
 step()
@@ -90,7 +91,7 @@ point_current()
 }
 
 # What this script writes changes with the script.
-script_id=$(cksum <"$0" | tr ' ' -)
+script_id=$(cat "$0" "$top/scripts/deb-src.sh" | cksum | tr ' ' -)
 
 if [ -f "$env_file" ] && grep -qx "stamp=$want_stamp" "$env_file" &&
    grep -qx "script=$script_id" "$env_file"; then
@@ -109,126 +110,6 @@ flock 9
 
 # ---- 1. the source package -------------------------------------------------
 
-# The machine's own archives as deb-src entries: those that carry a Debian
-# suite of this release with component main.  Options, keys and mirrors stay
-# as the administrator wrote them.
-codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-
-one_line_sources()
-{
-    awk -v codename="$codename" '
-        /^[[:space:]]*deb(-src)?[[:space:]]/ {
-            sub(/#.*/, "")
-            options = ""
-            line = $0
-            sub(/^[[:space:]]*deb(-src)?[[:space:]]+/, "", line)
-            if (match(line, /^\[[^]]*\][[:space:]]*/)) {
-                options = substr(line, 1, RLENGTH)
-                line = substr(line, RLENGTH + 1)
-                sub(/arch=[^] ]*/, "", options)
-                if (options ~ /^\[[[:space:]]*\]/)
-                    options = ""
-            }
-            n = split(line, f)
-            base = f[2]
-            sub(/[-\/].*/, "", base)
-            if (base != codename && base !~ /^(old)*stable$/ &&
-                base != "testing" && base != "unstable" && base != "sid")
-                next
-            has_main = 0
-            for (i = 3; i <= n; i++)
-                if (f[i] == "main")
-                    has_main = 1
-            if (has_main)
-                print "deb-src " options f[1], f[2], "main"
-        }' "$@"
-}
-
-deb822_sources()
-{
-    awk -v codename="$codename" '
-        function flush_stanza(   i, n, s, base, ok) {
-            ok = 0
-            n = split(suites, s)
-            for (i = 1; i <= n; i++) {
-                base = s[i]
-                sub(/[-\/].*/, "", base)
-                if (base == codename || base ~ /^(old)*stable$/ ||
-                    base == "testing" || base == "unstable" || base == "sid")
-                    ok = 1
-            }
-            if (ok && enabled && (" " components " ") ~ / main /)
-                printf "Types: deb-src\nComponents: main\n%s\n", text
-            text = suites = components = ""
-            enabled = 1
-            field = ""
-        }
-        BEGIN { enabled = 1 }
-        FNR == 1 { flush_stanza() }
-        /^#/ { next }
-        /^[[:space:]]*$/ { flush_stanza(); next }
-        /^[^[:space:]]/ {
-            field = tolower($0)
-            sub(/:.*/, "", field)
-            value = $0
-            sub(/^[^:]*:[[:space:]]*/, "", value)
-            if (field == "enabled" && tolower(value) ~ /^(no|false|0|off)/)
-                enabled = 0
-        }
-        /^[[:space:]]/ { value = $0 }
-        {
-            if (field == "suites")
-                suites = suites " " value
-            if (field == "components") {
-                components = components " " value
-                gsub(/[[:space:]]+/, " ", components)
-            } else if (field != "types" && field != "architectures" &&
-                       field != "enabled")
-                text = text $0 "\n"
-        }
-        END { flush_stanza() }' "$@"
-}
-
-apt_dir=$dir/apt
-write_source_lists()
-{
-    rm -rf "$apt_dir/sources.list.d"
-    mkdir -p "$apt_dir/sources.list.d" "$apt_dir/lists/partial" \
-             "$apt_dir/cache/archives/partial"
-    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-        if [ -r "$file" ]; then
-            one_line_sources "$file"
-        fi
-    done | sort -u >"$apt_dir/sources.list.d/xbt.list"
-    for file in /etc/apt/sources.list.d/*.sources; do
-        if [ -r "$file" ]; then
-            deb822_sources "$file"
-        fi
-    done >"$apt_dir/sources.list.d/xbt.sources"
-    grep -q deb-src "$apt_dir/sources.list.d/"* ||
-        die "no archive with suite '$codename' and component main in" \
-            "/etc/apt/sources.list or /etc/apt/sources.list.d"
-}
-
-# apt with the private list; proxies, keys and mirrors' passwords are still
-# the machine's own.
-private_apt()
-{
-    tool=$1
-    shift
-    "$tool" -q \
-        -o Dir::Etc::SourceList=/dev/null \
-        -o Dir::Etc::SourceParts="$apt_dir/sources.list.d" \
-        -o Dir::State::Lists="$apt_dir/lists" \
-        -o Dir::Cache="$apt_dir/cache" \
-        -o Dir::Cache::Archives="$apt_dir/cache/archives" \
-        -o APT::Sandbox::User=root \
-        -o APT::Get::List-Cleanup=true \
-        -o Acquire::Languages=none \
-        -o Acquire::Retries=3 \
-        "$@"
-}
-
 source_versions()
 {
     private_apt apt-cache showsrc --only-source "$source_package" 2>/dev/null |
@@ -237,7 +118,7 @@ source_versions()
 
 download_source()
 {
-    write_source_lists
+    write_source_lists "$dir/apt"
     # A third-party archive without sources is no reason to stop: what counts
     # is whether the wanted version can be had.
     say "reading the archives' source lists ..."
@@ -401,6 +282,6 @@ source_version=$source_version
 qemu_version=$(cat "$dir/src/VERSION")
 END
 mv "$env_file.new" "$env_file"
-rm -rf "$apt_dir" "$dir"/*.orig.tar.*
+rm -rf "$dir/apt" "$dir"/*.orig.tar.*
 point_current
 say "headers of $package $binary_version are ready ($want_stamp)"

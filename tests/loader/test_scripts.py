@@ -9,10 +9,11 @@ import unittest
 
 ROOT = os.environ['XBT_SOURCE_ROOT']
 HEADERS = os.path.join(ROOT, 'scripts/qemu-headers.sh')
+DEB_SRC = os.path.join(ROOT, 'scripts/deb-src.sh')
 
 
 def shell_function(name):
-    with open(HEADERS, encoding='utf-8') as file:
+    with open(DEB_SRC, encoding='utf-8') as file:
         text = file.read()
     return re.search(rf'^{name}\(\)\n\{{.*?^\}}$', text, re.M | re.S).group(0)
 
