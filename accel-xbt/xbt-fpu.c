@@ -6,7 +6,7 @@
  * x87 registers in stack order, header, AVX component at 576.  CPUX86State has
  * the x87 registers in physical order with the stack top apart, as QEMU migrates
  * them.  A component whose XSTATE_BV bit is clear is in its initial state,
- * whatever its bytes are.
+ * whatever its bytes are.  The x87 pointers are not in the image (translator/fpu_ptr.h).
  */
 #include "qemu/osdep.h"
 #include "accel-xbt/xbt-accel.h"
@@ -15,9 +15,6 @@ enum {
     FX_FCW = 0,
     FX_FSW = 2,
     FX_FTW = 4,
-    FX_FOP = 6,
-    FX_FIP = 8,
-    FX_FDP = 16,
     FX_MXCSR = 24,
     FX_MXCSR_MASK = 28,
     FX_ST = 32,
@@ -53,9 +50,6 @@ static void x87_get(CPUX86State *env, const uint8_t *image, bool init)
     env->fpuc = init ? 0x37f : load(image, FX_FCW, 2);
     env->fpstt = (fsw & FSW_TOP) >> FSW_TOP_SHIFT;
     env->fpus = fsw & ~FSW_TOP;
-    env->fpop = init ? 0 : load(image, FX_FOP, 2);
-    env->fpip = init ? 0 : load(image, FX_FIP, 8);
-    env->fpdp = init ? 0 : load(image, FX_FDP, 8);
     for (unsigned i = 0; i < 8; i++) {
         FPReg *r = &env->fpregs[(env->fpstt + i) & 7];
 
@@ -79,9 +73,6 @@ static void x87_put(const CPUX86State *env, uint8_t *image)
     store(image, FX_FCW, 2, env->fpuc);
     store(image, FX_FSW, 2, (env->fpus & ~FSW_TOP) | (env->fpstt & 7) << FSW_TOP_SHIFT);
     store(image, FX_FTW, 2, tags);
-    store(image, FX_FOP, 2, env->fpop);
-    store(image, FX_FIP, 8, env->fpip);
-    store(image, FX_FDP, 8, env->fpdp);
 }
 
 void xbt_fpu_get(CPUX86State *env, const uint8_t *image)

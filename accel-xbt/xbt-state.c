@@ -28,6 +28,7 @@ static const struct field fields[] = {
     FIELD(cr[0], cr[0]), FIELD(cr[2], cr[2]), FIELD(cr[3], cr[3]), FIELD(cr[4], cr[4]),
     FIELD(efer, efer), FIELD(xcr0, xcr0), FIELD(dr, dr),
     FIELD(pkru, pkru), FIELD(pkrs, pkrs),
+    FIELD(fptr.ip, fpip), FIELD(fptr.dp, fpdp), FIELD(fptr.op, fpop), FIELD(fptr.cs, fpcs), FIELD(fptr.ds, fpds),
     FIELD(sysenter_cs, sysenter_cs), FIELD(sysenter_esp, sysenter_esp), FIELD(sysenter_eip, sysenter_eip),
     FIELD(star, star), FIELD(lstar, lstar), FIELD(cstar, cstar), FIELD(fmask, fmask),
     FIELD(kernelgsbase, kernelgsbase),
@@ -124,6 +125,7 @@ void xbt_state_get(struct xbt_cpu *x)
     CPUX86State *env = &x->x86->env;
 
     fpu_park(c);
+    fpu_ptr_settle(c);
     for (unsigned i = 0; i < 16; i++) {
         env->regs[i] = GPR(c, i);
     }
@@ -156,6 +158,8 @@ void xbt_state_put(struct xbt_cpu *x)
         copy_field((char *)c + fields[i].c_offset, fields[i].c_size,
                    (const char *)env + fields[i].env_offset, fields[i].env_size);
     }
+    c->fptr.op &= FPTR_FOP;
+    c->fptr.dseg = 0;
     flags_put(c, env);
     segments_put(c, env);
     xbt_fpu_put(env, c->fpu);
@@ -205,6 +209,7 @@ void xbt_state_model(struct xbt_cpu *x)
     c->model.f7_edx = env->features[FEAT_7_0_EDX];
     c->model.f81_ecx = env->features[FEAT_8000_0001_ECX];
     c->model.f81_edx = env->features[FEAT_8000_0001_EDX];
+    c->model.f88_ebx = env->features[FEAT_8000_0008_EBX];
     c->model.fd1_eax = env->features[FEAT_XSAVE];
     c->model.xcr0_supported = env->features[FEAT_XSAVE_XCR0_LO] | env->features[FEAT_XSAVE_XCR0_HI] << 32;
 }

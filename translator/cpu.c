@@ -241,6 +241,7 @@ static void reset_fpu(struct guest_cpu *c)
     xbt_copy(c->fpu + 0, &fcw, sizeof(fcw));
     xbt_copy(c->fpu + 24, &mxcsr, sizeof(mxcsr));
     xbt_copy(c->fpu + 512, &xstate_bv, sizeof(xstate_bv));
+    xbt_zero(&c->fptr, sizeof(c->fptr));
     c->xcr0 = 1;
     c->pkru = c->pkrs = 0;
 }

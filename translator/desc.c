@@ -9,6 +9,7 @@
  * Manuals: SDM vol. 3, 3.4.5, 3.5, 5.8, 6.12-6.14, 7.2.
  */
 #include "translator/desc.h"
+#include "translator/fpu_ptr.h"
 
 /* ---- descriptor tables ---- */
 
@@ -78,6 +79,7 @@ void seg_set(struct guest_cpu *c, unsigned seg, uint16_t sel, uint64_t base, uin
 {
     struct guest_seg *s = &c->seg[seg];
 
+    fpu_ptr_seg_changes(c, seg);
     s->sel = sel;
     s->base = base;
     s->limit = limit;

@@ -7,6 +7,7 @@
  * registers while the loop runs; it is parked before any callback.
  */
 #include "translator/exec.h"
+#include "translator/fpu_ptr.h"
 #include "translator/state_map.h"
 #include "translator/x86-64/lower.h"
 
@@ -40,6 +41,10 @@ void tb_restore_state(struct guest_cpu *c, uint64_t host_pc)
     }
     ip += r.guest_off;
     c->rip = cpu_code64(c) ? ip : (uint32_t)ip;
+    if (r.x87.at) {
+        uint64_t fip = tb->lip - tb->key.cs_base + r.x87.at - 1;
+        fpu_ptr_set(c, cpu_code64(c) ? fip : (uint32_t)fip, r.x87.fop, r.x87.seg);
+    }
     if (r.kind == SK_HOST) {
         c->fl = eflags_to_fl((uint32_t)c->host_flags);
     } else if (r.kind == SK_RECIPE) {

@@ -231,7 +231,7 @@ void fpu_capture(struct guest_cpu *c)
     if (c->fpu_live)
         host_save(c->fpu);
     fpu_image_expand(c);
-    /* FOP, FIP, FDP: where the host executed the last x87 instruction, nothing the guest may know. */
+    /* FOP, FIP, FDP: where the host executed the last x87 instruction, nothing the guest may know (fpu_ptr.h). */
     *(uint16_t *)(void *)(c->fpu + FX_FOP) = 0;
     fpu_put64(c->fpu, FX_FIP, 0);
     fpu_put64(c->fpu, FX_FDP, 0);

@@ -28,7 +28,7 @@ enum {
 
 /*
  * Bring c->fpu up to date without giving up the host registers: all components are written out, also those in
- * their initial state; XSTATE_BV tells which are in use; FOP, FIP and FDP read as zero.
+ * their initial state; XSTATE_BV tells which are in use; FOP, FIP and FDP are zero (fpu_ptr.h has the guest's).
  */
 void fpu_capture(struct guest_cpu *c);
 /* c->fpu was changed after fpu_capture(): load it into the host registers if the state is live. */

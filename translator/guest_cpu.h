@@ -241,6 +241,14 @@ struct guest_cpu {
     uint64_t flush_epoch;        /* counts code cache flushes seen by this vCPU */
     uint32_t pkru, pkrs;
 
+    /* x87 instruction and operand pointers and opcode: fpu_ptr.h */
+    struct {
+        uint64_t ip, dp;         /* offsets; dp as generated code left it: fpu_ptr_dp() */
+        uint32_t op;             /* FOP | FPTR_CS: `cs` is still to be noted */
+        uint32_t dseg;           /* 0, or segment number + 1: `ds` is still to be noted */
+        uint16_t cs, ds;         /* selectors */
+    } fptr;
+
     /* MSRs */
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t star, lstar, cstar, fmask, kernelgsbase;
@@ -254,7 +262,7 @@ struct guest_cpu {
     struct {
         uint32_t vendor_amd;     /* 1: AMD behaviour of SYSCALL/SYSENTER etc. */
         uint32_t phys_bits;
-        uint32_t f1_ecx, f1_edx, f7_ebx, f7_ecx, f7_edx, f81_ecx, f81_edx, fd1_eax;
+        uint32_t f1_ecx, f1_edx, f7_ebx, f7_ecx, f7_edx, f81_ecx, f81_edx, f88_ebx, fd1_eax;
         uint64_t xcr0_supported;
         uint64_t features_off;   /* reserved */
     } model;

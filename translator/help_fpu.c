@@ -6,14 +6,13 @@
  * SDM vol. 1, 8.1.10 and 10.5 (formats), chapter 13 (XSAVE); APM vol. 2, 11.4-11.5.  The state itself is
  * in the host's registers (fpu.c); nothing here computes on it.
  *
- * The x87 instruction and operand pointers and the opcode (FIP, FDP, FOP) are always shown as zero: the
- * host's hold host addresses.  AMD processors save zeros unless an unmasked exception is pending, so
- * software copes.
+ * The x87 instruction and operand pointers and the opcode are fpu_ptr.c's.
  *
  * The order of the checks is #UD, #NM, #GP (alignment), #PF, #GP (contents); no register changes before
  * all pass.
  */
 #include "translator/fpu.h"
+#include "translator/fpu_ptr.h"
 #include "translator/help_msr.h"
 
 #define XCOMP_COMPACT (1ull << 63)
@@ -55,6 +54,7 @@ int help_fxsave(struct guest_cpu *c, const struct dec_insn *in)
     enum mmu_mode m = c->mmu_mode;
 
     fpu_capture(c);
+    fpu_ptr_to_fx(c, c->fpu, in->vex_w);
     fpu_put32(c->fpu, FX_MXCSR_MASK, fpu_mxcsr_mask());
     if (c->cr[4] & CR4_OSFXSR) {
         guest_write(c, lin, c->fpu, fx_has_xmm(c, in) ? FX_XMM + xmm_bytes(in) : FX_XMM, m);
@@ -67,8 +67,9 @@ int help_fxsave(struct guest_cpu *c, const struct dec_insn *in)
 }
 
 /* x87 state from a legacy image. */
-static void take_x87(struct guest_cpu *c, const uint8_t *img)
+static void take_x87(struct guest_cpu *c, const struct dec_insn *in, const uint8_t *img)
 {
+    fpu_ptr_from_fx(c, img, in->vex_w);
     xbt_copy(c->fpu, img, FX_FTW + 1);
     xbt_zero(c->fpu + FX_FTW + 1, FX_MXCSR - FX_FTW - 1);
     xbt_copy(c->fpu + FX_ST, img + FX_ST, FX_XMM - FX_ST);
@@ -90,7 +91,7 @@ int help_fxrstor(struct guest_cpu *c, const struct dec_insn *in)
     if ((c->cr[4] & CR4_OSFXSR) && (fpu_get32(img, FX_MXCSR) & ~fpu_mxcsr_mask()))
         GP0(c);
     fpu_capture(c);
-    take_x87(c, img);
+    take_x87(c, in, img);
     mark_in_use(c, XF_X87, true);
     if (c->cr[4] & CR4_OSFXSR)
         fpu_put32(c->fpu, FX_MXCSR, fpu_get32(img, FX_MXCSR));
@@ -124,10 +125,22 @@ static struct xs xs_operand(struct guest_cpu *c, const struct dec_insn *in, bool
     return x;
 }
 
-/* Components that are not in their initial state. */
+/* Bring c->fpu up to date and into the form that software sees. */
+static void xs_capture(struct guest_cpu *c, const struct dec_insn *in)
+{
+    fpu_capture(c);
+    fpu_ptr_to_fx(c, c->fpu, in->vex_w);
+    fpu_put32(c->fpu, FX_MXCSR_MASK, fpu_mxcsr_mask());
+}
+
+/* Components that are not in their initial state; the x87 pointers are part of theirs. */
 static uint64_t xinuse(const struct guest_cpu *c)
 {
-    return (fpu_get64(c->fpu, XS_BV) & (XF_X87 | XF_SSE | XF_AVX)) | (c->pkru ? XF_PKRU : 0);
+    uint64_t bv = fpu_get64(c->fpu, XS_BV) & (XF_X87 | XF_SSE | XF_AVX);
+
+    if (c->fptr.ip | c->fptr.dp | c->fptr.op | c->fptr.cs | c->fptr.ds)
+        bv |= XF_X87;
+    return bv | (c->pkru ? XF_PKRU : 0);
 }
 
 /* Offset of PKRU in an area of this format. */
@@ -185,8 +198,7 @@ static int xsave_standard(struct guest_cpu *c, const struct dec_insn *in, bool o
     struct xs x = xs_operand(c, in, true);
     uint64_t mark = help_mark(c), parts, bv;
 
-    fpu_capture(c);
-    fpu_put32(c->fpu, FX_MXCSR_MASK, fpu_mxcsr_mask());
+    xs_capture(c, in);
     parts = opt ? x.rfbm & xinuse(c) : x.rfbm;
     xs_probe(c, in, x, parts, 0);
     guest_read(c, x.lin + XS_BV, &bv, 8, c->mmu_mode);
@@ -211,8 +223,7 @@ int help_xsavec(struct guest_cpu *c, const struct dec_insn *in)
     struct xs x = xs_operand(c, in, true);
     uint64_t mark = help_mark(c), hdr[2];
 
-    fpu_capture(c);
-    fpu_put32(c->fpu, FX_MXCSR_MASK, fpu_mxcsr_mask());
+    xs_capture(c, in);
     hdr[0] = x.rfbm & xinuse(c);
     if ((x.rfbm & XF_SSE) && fpu_get32(c->fpu, FX_MXCSR) != MXCSR_INIT)
         hdr[0] |= XF_SSE;
@@ -288,7 +299,9 @@ static void xr_commit(struct guest_cpu *c, const struct dec_insn *in, const stru
     static const uint8_t init[FX_SIZE] = { FCW_INIT & 0xff, FCW_INIT >> 8 };
 
     if (r->rfbm & XF_X87) {
-        take_x87(c, r->load & XF_X87 ? r->legacy : init);
+        take_x87(c, in, r->load & XF_X87 ? r->legacy : init);
+        if (!(r->load & XF_X87))
+            fpu_ptr_clear(c);
         mark_in_use(c, XF_X87, r->load & XF_X87);
     }
     if (r->mxcsr)
@@ -320,7 +333,7 @@ int help_xrstor(struct guest_cpu *c, const struct dec_insn *in)
 /*
  * The host executes the instruction on a buffer in its own 32-bit protected-mode format (that is what
  * 64-bit code gets); here it is converted to and from the guest's.  Fields are dwords or words by operand
- * size; between the modes only the pointers differ, and those are zero.
+ * size; the pointers, whose form depends on the mode, are fpu_ptr.c's.
  */
 struct x87_env {
     uint32_t fcw, fsw, ftw, fip, fcs_fop, fdp, fds;
@@ -342,18 +355,19 @@ static bool env32(const struct dec_insn *in)
 }
 
 /* The guest's bytes of an environment: 28 or 14. */
-static unsigned env_to_guest(const struct dec_insn *in, const struct x87_env *e, uint8_t *out)
+static unsigned env_to_guest(struct guest_cpu *c, const struct dec_insn *in, const struct x87_env *e, uint8_t *out)
 {
     xbt_zero(out, 28);
+    fpu_ptr_to_env(c, out, env32(in));
     if (env32(in)) {
         fpu_put32(out, 0, e->fcw | 0xffff0000u);
         fpu_put32(out, 4, e->fsw | 0xffff0000u);
         fpu_put32(out, 8, e->ftw | 0xffff0000u);
-        fpu_put32(out, 24, 0xffff0000u);
         return 28;
     }
     fpu_put32(out, 0, (e->fcw & 0xffff) | e->fsw << 16);
-    fpu_put32(out, 4, e->ftw & 0xffff);
+    out[4] = (uint8_t)e->ftw;
+    out[5] = (uint8_t)(e->ftw >> 8);
     return 14;
 }
 
@@ -406,7 +420,7 @@ int help_fnstenv(struct guest_cpu *c, const struct dec_insn *in)
     guest_probe(c, lin, size, ACC_WRITE, c->mmu_mode);
     fpu_unpark(c);
     __asm__ volatile("fnstenv %0" : "=m"(e)); /* masks all exceptions */
-    env_to_guest(in, &e, out);
+    env_to_guest(c, in, &e, out);
     guest_write(c, lin, out, size, c->mmu_mode);
     return help_stored(c, in, mark);
 }
@@ -425,6 +439,7 @@ int help_fldenv(struct guest_cpu *c, const struct dec_insn *in)
     env_from_guest(in, src, &e);
     fpu_unpark(c);
     __asm__ volatile("fldenv %0" : : "m"(e));
+    fpu_ptr_from_env(c, src, env32(in));
     return HELP_NEXT;
 }
 
@@ -440,8 +455,9 @@ int help_fnsave(struct guest_cpu *c, const struct dec_insn *in)
     guest_probe(c, lin, size, ACC_WRITE, c->mmu_mode);
     fpu_unpark(c);
     __asm__ volatile("fnsave %0" : "=m"(s)); /* and initialises */
-    n = env_to_guest(in, &s.env, out);
+    n = env_to_guest(c, in, &s.env, out);
     xbt_copy(out + n, s.st, sizeof(s.st));
+    fpu_ptr_clear(c);
     guest_write(c, lin, out, size, c->mmu_mode);
     return help_stored(c, in, mark);
 }
@@ -461,6 +477,7 @@ int help_frstor(struct guest_cpu *c, const struct dec_insn *in)
     xbt_copy(s.st, src + n, sizeof(s.st));
     fpu_unpark(c);
     __asm__ volatile("frstor %0" : : "m"(s));
+    fpu_ptr_from_env(c, src, env32(in));
     return HELP_NEXT;
 }
 
@@ -470,5 +487,6 @@ int help_fninit(struct guest_cpu *c, const struct dec_insn *in)
     check_nm(c);
     fpu_unpark(c);
     __asm__ volatile("fninit");
+    fpu_ptr_clear(c);
     return HELP_NEXT;
 }

@@ -12,6 +12,7 @@
  *          APM vol. 3.
  */
 #include "translator/desc.h"
+#include "translator/fpu_ptr.h"
 
 #define ATTR_CODE (DESC_G | DESC_P | DESC_S | DESC_CS | DESC_R | DESC_A)
 #define ATTR_DATA (DESC_G | DESC_B | DESC_P | DESC_S | DESC_W | DESC_A)
@@ -23,6 +24,7 @@ static inline void set_flat_code(struct guest_cpu *c, unsigned sel, unsigned cpl
 {
     struct guest_seg *s = &c->seg[S_CS];
 
+    fpu_ptr_seg_changes(c, S_CS);
     s->sel = (uint16_t)(sel & ~3u) | (uint16_t)cpl;
     s->base = 0;
     s->limit = 0xffffffffu;
@@ -39,6 +41,7 @@ static inline void set_flat_stack(struct guest_cpu *c, unsigned sel, unsigned cp
 {
     struct guest_seg *s = &c->seg[S_SS];
 
+    fpu_ptr_seg_changes(c, S_SS);
     s->sel = (uint16_t)(sel & ~3u) | (uint16_t)cpl;
     s->base = 0;
     s->limit = 0xffffffffu;

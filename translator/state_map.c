@@ -51,7 +51,7 @@ size_t state_map_encode(struct state_rec *recs, unsigned n, uint8_t *out, size_t
         p = put_varint(p, end, recs[i].host_off - prev);
         prev = recs[i].host_off;
         p = put_varint(p, end, recs[i].guest_off);
-        *p++ = recs[i].kind;
+        *p++ = (uint8_t)(recs[i].kind | (recs[i].x87.at ? SK_F_X87 : 0));
         if (recs[i].kind == SK_RECIPE) {
             const struct recipe *rc = &recs[i].rc;
             *p++ = (uint8_t)(rc->op | rc->size << 4);
@@ -60,6 +60,12 @@ size_t state_map_encode(struct state_rec *recs, unsigned n, uint8_t *out, size_t
             if (rc->src == IR_NOREG) {
                 p = put_varint(p, end, (uint32_t)rc->imm);
             }
+        }
+        if (recs[i].x87.at) {
+            p = put_varint(p, end, recs[i].x87.at);
+            *p++ = (uint8_t)recs[i].x87.fop;
+            *p++ = (uint8_t)(recs[i].x87.fop >> 8);
+            *p++ = recs[i].x87.seg;
         }
     }
     return (size_t)(p - out);
@@ -77,7 +83,8 @@ bool state_map_find(const uint8_t *map, size_t size, uint32_t host_off, struct s
         out->host_off = off;
         p = get_varint(p, &v);
         out->guest_off = (uint16_t)v;
-        out->kind = *p++;
+        uint8_t flags = *p++;
+        out->kind = flags & ~SK_F_X87;
         if (out->kind == SK_RECIPE) {
             out->rc.op = *p & 15;
             out->rc.size = *p++ >> 4;
@@ -88,6 +95,14 @@ bool state_map_find(const uint8_t *map, size_t size, uint32_t host_off, struct s
                 p = get_varint(p, &v);
                 out->rc.imm = (int32_t)(uint32_t)v;
             }
+        }
+        out->x87.at = 0;
+        if (flags & SK_F_X87) {
+            p = get_varint(p, &v);
+            out->x87.at = (uint16_t)v;
+            out->x87.fop = (uint16_t)(p[0] | p[1] << 8);
+            out->x87.seg = p[2];
+            p += 3;
         }
         if (off == host_off) {
             return true;

@@ -4,7 +4,8 @@
  *
  * Each TB carries a byte string of records sorted by host offset:
  *   varint host offset delta, varint guest offset (from the TB's first byte), kind byte,
- *   SK_RECIPE: op | size << 4, dst, src, [varint zigzag imm when src is IR_NOREG].
+ *   SK_RECIPE: op | size << 4, dst, src, [varint zigzag imm when src is IR_NOREG],
+ *   SK_F_X87 in the kind byte: varint guest offset, FOP (2 bytes), segment (1 byte) of the last x87 instruction.
  * GPRs need no record: generated code keeps each in its home, and every way out spills all of them.
  */
 #ifndef XBT_STATE_MAP_H
@@ -12,10 +13,19 @@
 
 #include "translator/ir.h"
 
+/* The last x87 instruction that sets the pointers, while cpu->fptr does not know of it yet. */
+struct x87_last {
+    uint16_t at;             /* its guest offset + 1; 0 = cpu->fptr is up to date */
+    uint16_t fop;
+    uint8_t seg;             /* segment + 1 of the last memory operand since cpu->fptr was right; 0 = none */
+};
+#define SK_F_X87 0x80
+
 struct state_rec {
     uint32_t host_off;
     uint16_t guest_off;
     uint8_t kind;
+    struct x87_last x87;
     struct recipe rc;
 };
 

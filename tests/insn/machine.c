@@ -10,6 +10,7 @@
 #include "tb-store/tb.h"
 #include "translator/desc.h"
 #include "translator/fpu.h"
+#include "translator/fpu_ptr.h"
 
 /* Guest-physical layout below WIN_PHYS. */
 enum {
@@ -267,6 +268,7 @@ static void set_model(struct guest_cpu *c)
     __cpuid(1, a, b, c->model.f1_ecx, c->model.f1_edx);
     __cpuid_count(7, 0, a, c->model.f7_ebx, c->model.f7_ecx, c->model.f7_edx);
     __cpuid(0x80000001, a, b, c->model.f81_ecx, c->model.f81_edx);
+    __cpuid(0x80000008, a, c->model.f88_ebx, cx, d);
     __cpuid_count(0xd, 1, c->model.fd1_eax, b, cx, d);
     c->model.xcr0_supported = 7;
 }
@@ -348,6 +350,8 @@ static void load_state(struct guest_cpu *c, const struct snip_state *in)
     c->seg[S_FS].base = in->fs_base;
     c->seg[S_GS].base = in->gs_base;
     memcpy(c->fpu, in->ximg, XIMG_SIZE);
+    fpu_ptr_clear(c);
+    fpu_ptr_from_fx(c, in->ximg, true);
     c->halted = 0;
     c->shadow = 0;
     c->shutdown = 0;
@@ -360,6 +364,7 @@ static void store_fpu(struct guest_cpu *c, struct snip_state *out)
     for (unsigned i = 0; i < 16; i++)
         out->gpr[i] = GPR(c, i);
     memcpy(out->ximg, c->fpu, XIMG_SIZE);
+    fpu_ptr_to_fx(c, out->ximg, true);
     for (unsigned i = 0; i < 6; i++)
         out->sel[i] = c->seg[i].sel;
     out->fs_base = c->seg[S_FS].base;

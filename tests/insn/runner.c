@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* runner.c - see runner.h. */
 #include <capstone/capstone.h>
+#include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +209,17 @@ static void diff_bytes(struct diff *d, const char *name, const uint8_t *a, const
     DIFF(d, "    %-8s native %s\n             xbt    %s\n", name, text[0], text[1]);
 }
 
+bool runner_compares_fptr(void)
+{
+    uint32_t a, b, c, d;
+
+    __cpuid(0, a, b, c, d);
+    if (b != 0x68747541)
+        return false;
+    __cpuid(0x80000008, a, b, c, d);
+    return b & 4;
+}
+
 static void diff_ximg(struct diff *d, const struct snippet *s, int vector, uint8_t *a,
                       uint8_t *b)
 {
@@ -215,11 +227,17 @@ static void diff_ximg(struct diff *d, const struct snippet *s, int vector, uint8
 
     ximg_normalize(a);
     ximg_normalize(b);
-    if (s->microcoded && vector != TRAP_END)
+    if (s->microcoded && vector != TRAP_END && vector != 16)
         memcpy(b, a, 160);
     diff_u64(d, "fcw", a[0] | a[1] << 8, b[0] | b[1] << 8, ~0ull);
     diff_u64(d, "fsw", a[2] | a[3] << 8, b[2] | b[3] << 8, ~0ull);
     diff_u64(d, "ftw", a[4], b[4], ~0ull);
+    if (runner_compares_fptr()) {
+        diff_bytes(d, "fop", a + 6, b + 6, 2);
+        /* How many bits of one that is not canonical are kept depends on the processor. */
+        diff_bytes(d, "fip", a + 8, b + 8, 6);
+        diff_bytes(d, "fdp", a + 16, b + 16, 6);
+    }
     diff_bytes(d, "mxcsr", a + 24, b + 24, 4);
     for (unsigned i = 0; i < 8; i++) {
         snprintf(name, sizeof(name), "st%u", i);

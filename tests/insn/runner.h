@@ -51,6 +51,10 @@ bool runner_diff(struct runner *r, const struct snippet *s, const struct snip_st
                  struct snip_state *b);
 /* Bits of a page fault's error code that can be compared. */
 uint64_t runner_error_mask(const struct snippet *s, const struct snip_state *native);
+/* Does this host set and load the x87 pointers as the manuals have it?  Newer Intel processors set FDP and FOP only for
+ * unmasked exceptions, and no FCS and FDS (CPUID 7 EBX, bits 6 and 13); old AMD processors load them only with a pending
+ * exception (CPUID 80000008 EBX, bit 2). */
+bool runner_compares_fptr(void);
 /* Exit status for main(): prints the totals. */
 int runner_finish(struct runner *r, const char *what);
 

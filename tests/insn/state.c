@@ -21,7 +21,7 @@ void ximg_normalize(uint8_t *img)
     uint8_t bv = img[512];
 
     if (!(bv & 1)) {
-        memset(img, 0, 24);
+        memset(img, 0, 6);
         memset(img + 32, 0, 128);
         img[0] = 0x7f;
         img[1] = 0x03;
@@ -30,7 +30,8 @@ void ximg_normalize(uint8_t *img)
         memset(img + 160, 0, 256);
     if (!(bv & 4))
         memset(img + 576, 0, 256);
-    memset(img + 6, 0, 18);                 /* FOP, FIP, FDP */
+    if (!(img[2] & 0x80))
+        memset(img + 6, 0, 18);             /* FOP, FIP, FDP */
     memset(img + 28, 0, 4);                 /* MXCSR_MASK */
     for (unsigned i = 0; i < 8; i++)
         memset(img + 32 + 16 * i + 10, 0, 6);

@@ -67,7 +67,8 @@ struct snip_state {
     uint64_t cr2;        /* #PF only */
 };
 
-/* Components absent from XSTATE_BV get their initial contents; FOP, FIP, FDP (never the guest's) are cleared. */
+/* Components absent from XSTATE_BV get their initial contents; FOP, FIP, FDP are cleared unless an exception is pending:
+ * processors show them only then, or always. */
 void ximg_normalize(uint8_t *img);
 /* An image as after FNINIT with MXCSR 1F80, registers zero. */
 void ximg_init(uint8_t *img);

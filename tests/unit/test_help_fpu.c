@@ -7,6 +7,7 @@
  * runs and saved right after it, so that the C library sees its own state.
  */
 #include "test_help_env.h"
+#include "translator/fpu_ptr.h"
 
 #include <cpuid.h>
 
@@ -205,6 +206,7 @@ static void native_and_helper(const uint8_t *bytes, unsigned n, const uint8_t *s
     int r;
 
     env_what = what;
+    fpu_ptr_clear(c); /* test_help_fptr.c's business */
     GPR(c, R_RDI) = OPERAND;
     GPR(c, R_RAX) = eax;
     GPR(c, R_RDX) = 0;

@@ -14,6 +14,7 @@ void lower_record(struct lower *l, uint8_t *pc, unsigned guest_off, unsigned kin
     r->host_off = (uint32_t)(pc - l->code0);
     r->guest_off = (uint16_t)guest_off;
     r->kind = (uint8_t)kind;
+    r->x87 = l->x87;
     r->rc = *rc;
 }
 
@@ -300,8 +301,12 @@ static void lower_one(struct lower *l, unsigned i)
         lower_addr(l, i);
         return;
     case IR_JCC: case IR_JCXZ: case IR_LOOPDEC: case IR_GOTO: case IR_GOTO_IND:
+        lower_x87_flush(l);
         lower_exit_op(l, i);
         return;
+    case IR_HELPER: case IR_HELPER_X: case IR_RAISE:
+        lower_x87_flush(l);
+        break;
     default:
         break;
     }
@@ -378,6 +383,7 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     l->tbw = tb_rw(store, tb);
     l->opt = &c->vm->opt;
     l->n_cold = l->n_recs = 0;
+    l->x87.at = 0;
     l->open_cold = -1;
     l->fmt = tlb_format(c);
     l->fast_pext = host_features()->fast_pext && c->vm->opt.host_bmi2;
@@ -396,6 +402,7 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
         lower_one(l, i);
     }
     for (unsigned i = 0; i < l->n_cold; i++) {
+        l->x87 = l->cold[i].x87;
         if (l->cold[i].kind == COLD_EXIT) {
             lower_cold_exit(l, &l->cold[i]);
         } else {

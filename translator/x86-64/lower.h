@@ -31,6 +31,7 @@ struct cold {
     uint8_t *after;          /* behind the ops [use, use_end) */
     uint8_t *branch;         /* COLD_EXIT: rel32 field of the branch to the stub */
     uint8_t *leave_window;   /* jump from a window access whose page is another one */
+    struct x87_last x87;     /* as lower.x87, at the ADDR */
 };
 
 /*
@@ -59,6 +60,7 @@ struct lower {
     bool fast_pext, bextr;
     bool windows;            /* this block's mode and the options allow access windows */
     struct window win;
+    struct x87_last x87;     /* not yet in cpu->fptr */
     unsigned r9_reg;         /* guest register or temporary whose value r9 holds; IR_NOREG = none */
     enum tlb_format fmt;
     struct cold cold[MAX_COLD];
@@ -104,6 +106,11 @@ void lower_lea(struct lower *l, const struct ir_op *o);
 void lower_btofs(struct lower *l, const struct ir_op *o);
 /* r10 := effective address offset + extra, truncated to the address size. */
 void lower_ea(struct lower *l, const struct dec_insn *in, unsigned dst, int64_t extra);
+/* lower_x87.c: the x87 pointers (fpu_ptr.h) */
+/* An x87 instruction has been emitted; its memory operand's address is still in r10.  r9 may be used. */
+void lower_x87_done(struct lower *l, const struct dec_insn *in);
+/* cpu->fptr := what l->x87 knows.  No register and no flag is changed. */
+void lower_x87_flush(struct lower *l);
 /* lower_mem.c */
 void lower_addr(struct lower *l, unsigned index);
 void lower_cold_access(struct lower *l, struct cold *k);

@@ -269,7 +269,7 @@ void lower_addr(struct lower *l, unsigned index)
         return;
     }
     struct cold *k = &l->cold[l->n_cold];
-    *k = (struct cold) { .kind = COLD_ACCESS, .op = (uint16_t)index };
+    *k = (struct cold) { .kind = COLD_ACCESS, .op = (uint16_t)index, .x87 = l->x87 };
     l->open_cold = (int)l->n_cold++;
 
     if (window_fits(l, o)) {
@@ -366,6 +366,7 @@ void lower_cold_access(struct lower *l, struct cold *k)
         for (unsigned s = 0; s < 3; s++) {
             patch_here(b, k->seg[s]);
         }
+        l->x87 = k->x87;
         x64_mov_ri(b, X_R9, slow_flags(l, o));
         lower_call_thunk(l, TH_SEG_FAULT);
         lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);

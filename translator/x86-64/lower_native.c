@@ -423,6 +423,9 @@ void lower_native(struct lower *l, const struct ir_op *o)
         }
     }
     finish(l, &e);
+    if (o->in->row->attr & IA_X87) {
+        lower_x87_done(l, o->in);
+    }
 }
 
 void lower_btofs(struct lower *l, const struct ir_op *o)

@@ -32,8 +32,9 @@
 #define TH_COUNT         12
 
 /* After a slow access or a commit r10 = linear address + TH_FAR and r11 makes up for it: farther from the address than
- * any displacement reaches, so that an access window never matches it. */
-#define TH_FAR (1ull << 40)
+ * any displacement reaches, so that an access window never matches it.  It is the bit that can be told from an
+ * address's own: no canonical address has bits 63 and 62 unequal. */
+#define TH_FAR (1ull << 63)
 
 #define TH_F_SS   0x10000   /* stack reference: non-canonical gives #SS */
 #define TH_F_RMW  0x20000
