@@ -44,7 +44,7 @@ void trial_init(struct runner *r)
 bool trial_code_intact(const struct trial *t, const uint8_t *win)
 {
     for (unsigned i = 0; i < PAD; i++) {
-        if (win[t->at + t->len + i] != 0xcc)
+        if (win[t->at + t->len + i] != 0xcc || win[t->at - 1 - i] != 0xcc)
             return false;
     }
     return memcmp(win + t->at, t->code, t->len) == 0;
