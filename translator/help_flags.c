@@ -9,7 +9,7 @@
  */
 #include "translator/help_util.h"
 
-#define FL_IN_HFLAGS (FL_TF | FL_VM | FL_AC | FL_IOPL | FL_RF)
+#define FL_IN_HFLAGS (FL_TF | FL_DF | FL_VM | FL_AC | FL_IOPL | FL_RF)
 #define CPUID_7_EBX_SMAP (1u << 20)
 
 /* IF went from 0 to 1. */
