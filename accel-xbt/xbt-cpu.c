@@ -174,7 +174,7 @@ static bool filter_features(X86CPU *cpu, Error **errp)
 
 static void xbt_cpu_instance_init(CPUState *cs)
 {
-    static PropValue defaults[] = { { "vme", "off" }, { "svm", "off" }, { NULL, NULL } };
+    static PropValue defaults[] = { { "svm", "off" }, { NULL, NULL } };
     X86CPU *cpu = X86_CPU(cs);
 
     if (X86_CPU_GET_CLASS(cpu)->model) {

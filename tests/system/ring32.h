@@ -40,35 +40,35 @@ struct table {
 #define RUN_STACK 0x7c000u                          /* where code starts, all rings */
 
 /* type: bits 8 to 15 of the second word; flags: bits 20 to 23 of it as 4 bits */
-static u64 seg_desc(u32 base, u32 limit, u32 type, u32 flags)
+static inline u64 seg_desc(u32 base, u32 limit, u32 type, u32 flags)
 {
     u64 d = (limit & 0xffff) | (u64)(base & 0xffffff) << 16 | (u64)type << 40;
 
     return d | (u64)(limit >> 16 & 15) << 48 | (u64)flags << 52 | (u64)(base >> 24) << 56;
 }
 
-static u64 gate_desc(u32 sel, u32 off, u32 type, u32 params)
+static inline u64 gate_desc(u32 sel, u32 off, u32 type, u32 params)
 {
     return (off & 0xffff) | (u64)sel << 16 | (u64)params << 32 | (u64)type << 40 | (u64)(off >> 16) << 48;
 }
 
-static void set_gdt(u32 sel, u64 d) { ring_gdt[sel >> 3] = d; }
-static void set_idt(u32 vector, u64 d) { ((u64 *)idt)[vector] = d; }
-static u32 access_byte(u32 sel) { return ((u8 *)&ring_gdt[sel >> 3])[5]; }
+static inline void set_gdt(u32 sel, u64 d) { ring_gdt[sel >> 3] = d; }
+static inline void set_idt(u32 vector, u64 d) { ((u64 *)idt)[vector] = d; }
+static inline u32 access_byte(u32 sel) { return ((u8 *)&ring_gdt[sel >> 3])[5]; }
 
-static void load_gdt(u16 limit)
+static inline void load_gdt(u16 limit)
 {
     struct table t = { limit, (u32)ring_gdt };
 
     __asm__ volatile("lgdt %0" : : "m"(t));
 }
 
-static void default_gate(u32 vector)
+static inline void default_gate(u32 vector)
 {
     set_idt(vector, gate_desc(CODE0, (u32)ring_stubs + 16 * vector, 0xee, 0));
 }
 
-static void ring_setup(void)
+static inline void ring_setup(void)
 {
     static const u8 at[8] = { CODE0, DATA0, CODE3, DATA3, CODE1, DATA1, CODE2, DATA2 };
     static const u8 type[8] = { 0x9b, 0x93, 0xfb, 0xf3, 0xbb, 0xb3, 0xdb, 0xd3 };
@@ -89,7 +89,7 @@ static void ring_setup(void)
     }
 }
 
-static void begin(u32 ring)
+static inline void begin(u32 ring)
 {
     start.eax = start.ebx = start.ecx = start.edx = start.esi = start.edi = start.ebp = 0;
     start.esp = RUN_STACK;
@@ -99,25 +99,25 @@ static void begin(u32 ring)
     start.eflags = 2;
 }
 
-static void go(const void *code)
+static inline void go(const void *code)
 {
     start.eip = (u32)code;
     ring_go();
 }
 
-static void put_word(const char *name, u32 v)
+static inline void put_word(const char *name, u32 v)
 {
     put(name);
     put_hex(v & 0xffff);
 }
 
-static void put_long(const char *name, u32 v)
+static inline void put_long(const char *name, u32 v)
 {
     put(name);
     put_hex(v);
 }
 
-static void show(const char *name)
+static inline void show(const char *name)
 {
     put(name);
     put_long(" #", out.vector);
@@ -128,7 +128,7 @@ static void show(const char *name)
     put_word(" cs ", out.cs);
 }
 
-static void show_line(const char *name)
+static inline void show_line(const char *name)
 {
     show(name);
     put("\n");
