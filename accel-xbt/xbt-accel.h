@@ -77,6 +77,8 @@ void xbt_vcpu_create_thread(CPUState *cs);
 void xbt_vcpu_kick(CPUState *cs);
 /* BQL, vCPU: take the events that are QEMU's business; true if the CPU state was replaced (INIT). */
 bool xbt_vcpu_events(struct xbt_cpu *x);
+/* BQL.  An INIT is pending that AMD SVM does not let through: GIF is 0, or the hypervisor of the nested guest gets it. */
+bool xbt_init_held(const struct xbt_cpu *x);
 
 /* ---- xbt-state.c: BQL, vCPU ---- */
 void xbt_state_get(struct xbt_cpu *x);

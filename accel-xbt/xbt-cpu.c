@@ -174,12 +174,9 @@ static bool filter_features(X86CPU *cpu, Error **errp)
 
 static void xbt_cpu_instance_init(CPUState *cs)
 {
-    static PropValue defaults[] = { { "svm", "off" }, { NULL, NULL } };
     X86CPU *cpu = X86_CPU(cs);
 
-    if (X86_CPU_GET_CLASS(cpu)->model) {
-        x86_cpu_apply_props(cpu, defaults);
-    } else if (cpu->max_features) {
+    if (!X86_CPU_GET_CLASS(cpu)->model && cpu->max_features) {
         object_property_set_str(OBJECT(cpu), "model-id", "QEMU xbt CPU", &error_abort);
         /* The widths of addresses are in this leaf; no feature of `max` would bring it. */
         cpu->env.cpuid_min_xlevel = MAX(cpu->env.cpuid_min_xlevel, 0x80000008);

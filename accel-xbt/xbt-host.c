@@ -122,6 +122,9 @@ static unsigned poll_slow(struct xbt_cpu *x)
         cs->vcpu_dirty = false;
         r |= POLL_INIT;
     }
+    if (xbt_init_held(x)) {
+        r |= POLL_INIT_HELD;
+    }
     if (cs->interrupt_request & CPU_INTERRUPT_HALT) {
         cs->interrupt_request &= ~CPU_INTERRUPT_HALT;
         cs->halted = 1;

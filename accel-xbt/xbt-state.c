@@ -13,6 +13,7 @@
  */
 #include "qemu/osdep.h"
 #include "accel-xbt/xbt-accel.h"
+#include "translator/svm.h"
 
 struct field {
     uint16_t c_offset, c_size;
@@ -35,6 +36,7 @@ static const struct field fields[] = {
     FIELD(tsc_aux, tsc_aux), FIELD(tsc_deadline, tsc_deadline), FIELD(pat, pat),
     FIELD(misc_enable, msr_ia32_misc_enable),
     FIELD(mtrr_def_type, mtrr_deftype), FIELD(mtrr_fixed, mtrr_fixed), FIELD(mtrr_var, mtrr_var),
+    FIELD(svm.hsave, vm_hsave), FIELD(svm.vmcb, vm_vmcb), FIELD(svm.int_ctl, int_ctl), FIELD(svm.ncr3, nested_cr3),
     FIELD(mcg_status, mcg_status), FIELD(mcg_ctl, mcg_ctl), FIELD(mce_banks, mce_banks),
 };
 #undef FIELD
@@ -96,6 +98,41 @@ static void segments_put(struct guest_cpu *c, CPUX86State *env)
 
 /* ---- flags and what QEMU keeps in its hflags ---- */
 
+/* GIF and what else of SVM decides whether an interrupt may be taken. */
+static void svm_flags_get(const struct guest_cpu *c, CPUX86State *env)
+{
+    const struct guest_svm *s = &c->svm;
+
+    env->hflags &= ~(HF_GUEST_MASK | HF_SVME_MASK);
+    env->hflags |= (s->nested ? HF_GUEST_MASK : 0) | (c->efer & MSR_EFER_SVME ? HF_SVME_MASK : 0);
+    env->hflags2 &= ~(HF2_GIF_MASK | HF2_HIF_MASK | HF2_VINTR_MASK | HF2_NPT_MASK | HF2_VGIF_MASK);
+    env->hflags2 |= (s->gif ? HF2_GIF_MASK : 0) | (s->host_if ? HF2_HIF_MASK : 0) | (s->npt ? HF2_NPT_MASK : 0);
+    env->hflags2 |= s->nested && (s->int_ctl & V_MASKING) ? HF2_VINTR_MASK : 0;
+    env->hflags2 |= (s->int_ctl & V_GIF_ON) && !(s->int_ctl & V_GIF_VALUE) ? 0 : HF2_VGIF_MASK;
+}
+
+/* The rest, in the form in which it migrates.  The engine itself reads it from the VMCB again. */
+static void svm_get(const struct guest_cpu *c, CPUX86State *env)
+{
+    const struct guest_svm *s = &c->svm;
+
+    env->intercept = s->icpt[3] | (uint64_t)s->icpt[4] << 32;
+    env->intercept_cr_read = (uint16_t)s->icpt[0];
+    env->intercept_cr_write = (uint16_t)(s->icpt[0] >> 16);
+    env->intercept_dr_read = (uint16_t)s->icpt[1];
+    env->intercept_dr_write = (uint16_t)(s->icpt[1] >> 16);
+    env->intercept_exceptions = s->icpt[2];
+    env->v_tpr = s->int_ctl & V_TPR_BITS;
+    env->nested_pg_mode = 0;
+    if (s->npt) {
+        env->nested_pg_mode |= s->host_cr4 & CR4_PAE ? PG_MODE_PAE : 0;
+        env->nested_pg_mode |= s->host_cr4 & CR4_PSE ? PG_MODE_PSE : 0;
+        env->nested_pg_mode |= s->host_cr4 & CR4_LA57 ? PG_MODE_LA57 : 0;
+        env->nested_pg_mode |= s->host_efer & EFER_LMA ? PG_MODE_LMA : 0;
+        env->nested_pg_mode |= s->host_efer & EFER_NXE ? PG_MODE_NXE : 0;
+    }
+}
+
 static void flags_get(const struct guest_cpu *c, CPUX86State *env)
 {
     env->eflags = cpu_get_eflags(c);
@@ -107,6 +144,7 @@ static void flags_get(const struct guest_cpu *c, CPUX86State *env)
     if (c->nmi_masked) {
         env->hflags2 |= HF2_NMI_MASK;
     }
+    svm_flags_get(c, env);
 }
 
 static void flags_put(struct guest_cpu *c, const CPUX86State *env)
@@ -115,6 +153,9 @@ static void flags_put(struct guest_cpu *c, const CPUX86State *env)
     c->eflags = env->eflags & ~(uint64_t)(FL_STATUS | 2u);
     c->shadow = !!(env->hflags & HF_INHIBIT_IRQ_MASK);
     c->nmi_masked = !!(env->hflags2 & HF2_NMI_MASK);
+    c->svm.gif = !!(env->hflags2 & HF2_GIF_MASK);
+    c->svm.host_if = !!(env->hflags2 & HF2_HIF_MASK);
+    c->svm.nested = !!(env->hflags & HF_GUEST_MASK);
 }
 
 /* ---- whole state ---- */
@@ -135,6 +176,7 @@ void xbt_state_get(struct xbt_cpu *x)
     }
     segments_get(c, env);
     flags_get(c, env);
+    svm_get(c, env);
     xbt_fpu_get(env, c->fpu);
     env->tsc_offset = c->tsc_offset_guest - x->tsc_host_offset;
     x86_update_hflags(env);
@@ -179,6 +221,7 @@ void xbt_state_put(struct xbt_cpu *x)
     c->halted = x->cs->halted;
     c->shutdown = 0;
 
+    svm_state_loaded(c);
     tlb_cr3_written(c, true);
     tlb_flush_all(c, TLBF_RESET);
     cpu_update_hflags(c);

@@ -16,6 +16,7 @@
  */
 #include "qemu/osdep.h"
 #include "accel-xbt/xbt-accel.h"
+#include "translator/svm.h"
 
 void xbt_vcpu_kick(CPUState *cs)
 {
@@ -28,12 +29,25 @@ void xbt_vcpu_kick(CPUState *cs)
     }
 }
 
+bool xbt_init_held(const struct xbt_cpu *x)
+{
+    const struct guest_cpu *c = x->c;
+
+    if (!(x->cs->interrupt_request & CPU_INTERRUPT_INIT)) {
+        return false;
+    }
+    return !c->svm.gif || (c->svm.nested && svm_wants(c, VMEXIT_INIT));
+}
+
 /* INIT and SIPI (SDM vol. 3, 8.4; 9.1): the state is QEMU's while these work on it. */
 static bool reset_events(struct xbt_cpu *x)
 {
     CPUState *cs = x->cs;
     bool replaced = false;
 
+    if (xbt_init_held(x)) {
+        return false;
+    }
     if (cs->interrupt_request & (CPU_INTERRUPT_INIT | CPU_INTERRUPT_SIPI)) {
         if (!cs->vcpu_dirty) {
             xbt_state_get(x);

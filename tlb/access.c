@@ -191,7 +191,7 @@ void guest_probe(struct guest_cpu *c, uint64_t lin, unsigned size, enum access a
             tlb_touch(c, at, tlb_table(m, acc == ACC_WRITE));
             struct walk_result w = tlb_walk(c, at, acc, m, false);
             if (!w.ok) {
-                tlb_raise_pf(c, tlb_lin(c, at), w.error);
+                tlb_raise_walk(c, tlb_lin(c, at), &w);
             }
         }
         done += PAGE_SIZE - (at & 0xfff);

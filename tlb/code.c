@@ -121,6 +121,9 @@ void tlb_jc_remove(struct guest_cpu *c, uint64_t lip, void *host)
     }
     if (v) {
         jc_drop(&v->kernel, lip, host);
+        if (unlikely(v->guest.jc != NULL)) {
+            jc_drop(&v->guest, lip, host);
+        }
     }
 }
 
@@ -135,6 +138,7 @@ void tlb_jc_clear(struct guest_cpu *c)
     }
     if (v) {
         tlb_cc_jc_clear(&v->kernel);
+        tlb_cc_jc_clear(&v->guest);
     }
 }
 
@@ -320,7 +324,7 @@ struct code_page tlb_code_page(struct guest_cpu *c, uint64_t lin)
     enum mmu_mode mode = (c->hflags & HF_CPL_MASK) == 3 ? MMU_USER : MMU_KERNEL;
     struct walk_result w = tlb_walk(c, lin, ACC_EXEC, mode, true);
     if (!w.ok) {
-        tlb_raise_pf(c, lin, w.error);
+        tlb_raise_walk(c, lin, &w);
     }
     struct phys_page pg = physmap_lookup(c->vm->phys, w.gpa);
     e = &cc->code[(lin >> 12) & (CODE_ENTRIES - 1)];

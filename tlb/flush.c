@@ -18,6 +18,7 @@ static void stat_flush(struct guest_cpu *c, enum tlb_flush_cause why)
         [TLBF_EFER] = ST_FLUSH_EFER,   [TLBF_INVLPG] = ST_FLUSH_INVLPG, [TLBF_INVPCID] = ST_FLUSH_INVPCID,
         [TLBF_A20] = ST_FLUSH_A20,     [TLBF_MEMMAP] = ST_FLUSH_MEMMAP, [TLBF_RESET] = ST_FLUSH_RESET,
         [TLBF_OTHER] = ST_FLUSH_OTHER, [TLBF_PKRU] = ST_FLUSH_PKRU,     [TLBF_LOG] = ST_FLUSH_LOG,
+        [TLBF_SVM] = ST_FLUSH_SVM,
     };
     c->stat[st[why]]++;
 }
@@ -29,6 +30,13 @@ void tlb_space_flush(struct guest_cpu *c, struct tlb_space *s)
     tlb_cc_clear(&s->user);
 }
 
+/* Registers of its own that a guest changed: other ASIDs do not depend on them. */
+static bool own_world(enum tlb_flush_cause why)
+{
+    return why == TLBF_CR3 || why == TLBF_CR0 || why == TLBF_CR4 || why == TLBF_EFER || why == TLBF_INVPCID ||
+           why == TLBF_PKRU;
+}
+
 void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why)
 {
     struct tlb_vcpu *v = c->tlb;
@@ -37,15 +45,23 @@ void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why)
         return;
     }
     stat_flush(c, why);
+    bool own = v->nested && own_world(why);
     for (unsigned i = 0; i < v->max_spaces; i++) {
-        if (v->space[i].mapped) {
-            tlb_space_flush(c, &v->space[i]);
-            v->space[i].live = false;
+        struct tlb_space *s = &v->space[i];
+        if (s->mapped && !(own && s->asid != c->svm.asid)) {
+            tlb_space_flush(c, s);
+            s->live = false;
         }
     }
-    tlb_cc_clear(&v->kernel);
-    filter_clear(&v->global);
-    large_clear(&v->global_large);
+    tlb_cc_clear(v->sup);
+    if (!own) {
+        v->sup = c->svm.nested && v->guest.jc ? &v->guest : &v->kernel; /* reset leaves a nested guest */
+        tlb_cc_clear(&v->kernel);
+        tlb_cc_clear(&v->guest);
+        filter_clear(&v->global);
+        large_clear(&v->global_large);
+        tlb_npt_clear(v);
+    }
     tlb_pt_clear(v);
     v->gen++;
     tlb_space_select(c);
@@ -61,31 +77,22 @@ void tlb_flush_nonglobal(struct guest_cpu *c, enum tlb_flush_cause why)
     }
     stat_flush(c, why);
     for (unsigned i = 0; i < v->max_spaces; i++) {
-        if (v->space[i].mapped) {
+        if (v->space[i].mapped && v->space[i].asid == c->svm.asid) {
             tlb_log_flush(c, &v->space[i], 0);
             tlb_cc_clear(&v->space[i].user);
         }
     }
-    tlb_cc_clear_nonglobal(&v->kernel);
+    tlb_cc_clear_nonglobal(v->sup);
     v->gen++;
     tlb_space_select(c);
     tlb_set_mode(c);
 }
 
-static struct tlb_space *space_of(struct tlb_vcpu *v, unsigned pcid)
-{
-    for (unsigned i = 0; i < v->max_spaces; i++) {
-        if (v->space[i].live && v->space[i].pcid == pcid) {
-            return &v->space[i];
-        }
-    }
-    return NULL;
-}
 
 void tlb_flush_pcid(struct guest_cpu *c, unsigned pcid)
 {
     struct tlb_vcpu *v = c->tlb;
-    struct tlb_space *s = space_of(v, pcid);
+    struct tlb_space *s = tlb_space_find(c, pcid);
 
     stat_flush(c, TLBF_INVPCID);
     if (!s) {
@@ -94,7 +101,7 @@ void tlb_flush_pcid(struct guest_cpu *c, unsigned pcid)
     tlb_log_flush(c, s, 0);
     tlb_cc_clear(&s->user);
     if (s == c->space) {
-        tlb_cc_clear_nonglobal(&v->kernel);
+        tlb_cc_clear_nonglobal(v->sup);
     }
     v->gen++;
 }
@@ -161,7 +168,7 @@ static void flush_address(struct guest_cpu *c, struct tlb_space *s, uint64_t lin
             tlb_cc_clear_page(&o->user, lin);
         }
     }
-    tlb_cc_clear_page(&v->kernel, lin);
+    tlb_cc_clear_page(v->sup, lin);
     v->gen++;
 }
 
@@ -174,5 +181,25 @@ void tlb_flush_page(struct guest_cpu *c, uint64_t lin)
 void tlb_flush_pcid_page(struct guest_cpu *c, unsigned pcid, uint64_t lin)
 {
     stat_flush(c, TLBF_INVPCID);
-    flush_address(c, space_of(c->tlb, pcid), lin);
+    flush_address(c, tlb_space_find(c, pcid), lin);
+}
+
+/* Entries of another ASID are found by its number alone: all its PCIDs, and its supervisor context if it is at hand. */
+void tlb_flush_asid_page(struct guest_cpu *c, uint32_t asid, uint64_t lin)
+{
+    struct tlb_vcpu *v = c->tlb;
+
+    stat_flush(c, TLBF_INVLPG);
+    for (unsigned i = 0; i < v->max_spaces; i++) {
+        struct tlb_space *s = &v->space[i];
+        if (s->mapped && s->asid == asid) {
+            page_clear(v, s, lin);
+            tlb_cc_clear_page(&s->user, lin);
+        }
+    }
+    tlb_cc_clear_page(&v->kernel, lin);
+    if (v->guest.jc) {
+        tlb_cc_clear_page(&v->guest, lin);
+    }
+    v->gen++;
 }

@@ -12,12 +12,26 @@
  * not atomic.
  */
 #include "tlb/tlb_int.h"
+#include "translator/svm.h"
 
+/* CR2 stays as it is when a hypervisor intercepts #PF (APM vol. 2, 15.12.15). */
 _Noreturn void tlb_raise_pf(struct guest_cpu *c, uint64_t lin, uint32_t error)
 {
     c->slow_flags = 0;
-    c->cr[2] = lin;
+    c->svm.fault_addr = lin;
+    if (likely(!c->svm.nested) || !svm_wants(c, VMEXIT_EXCEPTION + EXC_PF)) {
+        c->cr[2] = lin;
+    }
     cpu_raise_err(c, EXC_PF, error);
+}
+
+_Noreturn void tlb_raise_walk(struct guest_cpu *c, uint64_t lin, const struct walk_result *w)
+{
+    if (unlikely(w->npf)) {
+        c->slow_flags = 0;
+        svm_npf(c, w->gpa, w->npf_info);
+    }
+    tlb_raise_pf(c, lin, w->error);
 }
 
 /* SDM vol. 1, 3.3.7.1: #SS(0) for stack references, else #GP(0). */
@@ -178,7 +192,7 @@ static void part_walk(struct guest_cpu *c, enum access acc, enum mmu_mode mode, 
     struct walk_result w = tlb_walk(c, p->lin, acc, mode, true);
 
     if (unlikely(!w.ok)) {
-        tlb_raise_pf(c, p->lin, w.error);
+        tlb_raise_walk(c, p->lin, &w);
     }
     struct phys_page pg = physmap_lookup(c->vm->phys, w.gpa);
     p->gpa = w.gpa;
@@ -234,7 +248,7 @@ unsigned tlb_resolve(struct guest_cpu *c, uint64_t lin, uint32_t size, enum acce
             tlb_touch(c, lin, tlb_table(mode, acc == ACC_WRITE));
             struct walk_result w = tlb_walk(c, lin, acc, mode, false);
             if (!w.ok) {
-                tlb_raise_pf(c, lin, w.error);
+                tlb_raise_walk(c, lin, &w);
             }
         }
         part_get(c, acc, mode, &part[1]);

@@ -17,6 +17,9 @@
 
 #include "tlb/tlb_int.h"
 
+/* CR4 bits that translations depend on. */
+#define CR4_IN_SIG                                                                                         \
+    (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | (1u << 24))
 #define JC_BYTES ((size_t)sizeof(struct jc_entry) << JC_BITS)
 
 static void *reserve(size_t bytes)
@@ -141,7 +144,9 @@ int tlb_init(struct guest_cpu *c, int force, const char **why)
         for (unsigned i = 0; i < TLB_SPACES; i++) {
             v->space[i].id = (uint8_t)i;
         }
+        tlb_npt_clear(v);
         tlb_cc_init(&v->kernel, jc);
+        v->sup = &v->kernel;
         ok = (!refused && format_try(c, TLB_FLAT)) || (force != TLB_FLAT && format_try(c, TLB_TAGGED));
     }
     if (!ok) {
@@ -177,6 +182,9 @@ void tlb_destroy(struct guest_cpu *c)
         tlb_space_unmap(c, &v->space[i]);
     }
     munmap(v->kernel.jc, JC_BYTES);
+    if (v->guest.jc) {
+        munmap(v->guest.jc, JC_BYTES);
+    }
     munmap(v->rev, sizeof(uint32_t) << REV_BITS);
     free(v);
     c->tlb = NULL;
@@ -190,11 +198,14 @@ enum tlb_format tlb_format(const struct guest_cpu *c) { return c->tlb->format; }
 bool tlb_can_la57(const struct guest_cpu *c) { return c->tlb->format == TLB_TAGGED; }
 
 /* ---- address spaces (SDM vol. 3, 4.10.1) ---- */
-static struct tlb_space *space_find(struct tlb_vcpu *v, unsigned pcid)
+struct tlb_space *tlb_space_find(struct guest_cpu *c, unsigned pcid)
 {
+    struct tlb_vcpu *v = c->tlb;
+
     for (unsigned i = 0; i < v->max_spaces; i++) {
-        if (v->space[i].live && v->space[i].pcid == pcid) {
-            return &v->space[i];
+        struct tlb_space *s = &v->space[i];
+        if (s->live && s->pcid == pcid && s->asid == c->svm.asid) {
+            return s;
         }
     }
     return NULL;
@@ -230,17 +241,45 @@ static struct tlb_space *space_new(struct guest_cpu *c)
 
 static inline bool pcid_on(const struct guest_cpu *c) { return (c->cr[4] & CR4_PCIDE) && cpu_lma(c); }
 
+static struct tlb_sig sig_get(const struct guest_cpu *c)
+{
+    struct tlb_sig s = { .cr0 = c->cr[0] & (CR0_PG | CR0_WP | CR0_PE),
+                         .cr4 = c->cr[4] & CR4_IN_SIG, .efer = c->efer & (EFER_NXE | EFER_LMA),
+                         .pkru = c->cr[4] & CR4_PKE ? c->pkru : 0, .pkrs = c->pkrs };
+
+    if (c->svm.npt) {
+        s.ncr3 = c->svm.ncr3 | 1;
+        s.host_cr4 = c->svm.host_cr4;
+        s.host_efer = c->svm.host_efer;
+    }
+    return s;
+}
+
+static bool sig_eq(const struct tlb_sig *a, const struct tlb_sig *b)
+{
+    return a->cr0 == b->cr0 && a->cr4 == b->cr4 && a->efer == b->efer && a->ncr3 == b->ncr3 &&
+           a->host_cr4 == b->host_cr4 && a->host_efer == b->host_efer && a->pkru == b->pkru && a->pkrs == b->pkrs;
+}
+
 void tlb_space_select(struct guest_cpu *c)
 {
     struct tlb_vcpu *v = c->tlb;
     unsigned pcid = pcid_on(c) ? c->cr[3] & 0xfff : 0;
-    struct tlb_space *s = space_find(v, pcid);
+    struct tlb_space *s = tlb_space_find(c, pcid);
 
     if (!s) {
         s = space_new(c);
         s->live = true;
         s->pcid = (uint16_t)pcid;
+        s->asid = c->svm.asid;
         s->cr3_base = c->cr[3] & PAGE_MASK;
+        s->sig = sig_get(c);
+    } else if (unlikely(v->nested)) {
+        struct tlb_sig sig = sig_get(c);
+        if (!sig_eq(&s->sig, &sig)) {
+            tlb_space_flush(c, s);
+            s->sig = sig;
+        }
     }
     s->lru = ++v->tick;
     c->space = s;
@@ -266,9 +305,58 @@ void tlb_cr3_written(struct guest_cpu *c, bool noflush)
         }
     }
     s->cr3_base = base;
-    tlb_cc_clear_nonglobal(&v->kernel);
+    tlb_cc_clear_nonglobal(v->sup);
     v->gen++;
     tlb_set_mode(c);
+}
+
+/* ---- the worlds of AMD SVM (APM vol. 2, 15.16) ---- */
+static inline struct tlb_world *world_of(struct guest_cpu *c) { return &c->tlb->world[c->svm.nested != 0]; }
+
+void tlb_world_leave(struct guest_cpu *c)
+{
+    *world_of(c) = (struct tlb_world){ c->svm.asid, c->cr[3], sig_get(c) };
+}
+
+/* The first VMRUN: a supervisor context for the nested guest.  Without memory both worlds share one. */
+static void guest_context(struct guest_cpu *c)
+{
+    struct tlb_vcpu *v = c->tlb;
+
+    fpu_park(c);
+    struct jc_entry *jc = reserve(JC_BYTES);
+    if (jc) {
+        tlb_cc_init(&v->guest, jc);
+    }
+    v->nested = true;
+}
+
+void tlb_world_enter(struct guest_cpu *c, bool flush)
+{
+    struct tlb_vcpu *v = c->tlb;
+    struct tlb_world *w = world_of(c);
+    struct tlb_sig sig = sig_get(c);
+
+    if (unlikely(!v->nested)) {
+        guest_context(c);
+    }
+    v->sup = c->svm.nested && v->guest.jc ? &v->guest : &v->kernel;
+    if (w->asid != c->svm.asid || w->cr3 != c->cr[3] || !sig_eq(&w->sig, &sig) || !v->guest.jc) {
+        tlb_cc_clear(v->sup);
+    }
+    if (c->svm.npt && (w->asid != c->svm.asid || !sig_eq(&w->sig, &sig))) {
+        tlb_npt_clear(v);
+    }
+    if (flush) {
+        tlb_flush_all(c, TLBF_SVM);
+        return;
+    }
+    v->gen++;
+    tlb_space_select(c);
+    if (c->space->cr3_base != (c->cr[3] & PAGE_MASK)) {
+        tlb_space_flush(c, c->space);
+        c->space->cr3_base = c->cr[3] & PAGE_MASK;
+    }
 }
 
 /* ---- the mode in force ---- */
@@ -283,7 +371,7 @@ void tlb_set_mode(struct guest_cpu *c)
         return;
     }
     struct tlb_space *s = c->space;
-    struct tlb_cc *cc = (c->hflags & HF_CPL_MASK) == 3 ? &s->user : &v->kernel;
+    struct tlb_cc *cc = (c->hflags & HF_CPL_MASK) == 3 ? &s->user : v->sup;
 
     c->rtab = s->tab[tlb_table(c->mmu_mode, false)];
     c->wtab = s->tab[tlb_table(c->mmu_mode, true)];

@@ -76,15 +76,22 @@ void tlb_set_mode(struct guest_cpu *c);
 /* ---- flushes (SDM vol. 3, 4.10.4) ---- */
 enum tlb_flush_cause {
     TLBF_CR3, TLBF_CR0, TLBF_CR4, TLBF_EFER, TLBF_INVLPG, TLBF_INVPCID, TLBF_A20, TLBF_MEMMAP, TLBF_RESET,
-    TLBF_OTHER, TLBF_PKRU, TLBF_LOG, TLBF_CAUSES
+    TLBF_OTHER, TLBF_PKRU, TLBF_LOG, TLBF_SVM, TLBF_CAUSES
 };
-void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why);         /* all spaces, global too */
+/* All spaces, global too.  Causes that the guest's own registers are (CR0 to PKRU, OTHER): of the current ASID. */
+void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why);
 void tlb_flush_nonglobal(struct guest_cpu *c, enum tlb_flush_cause why);   /* all spaces, keep global */
 void tlb_flush_page(struct guest_cpu *c, uint64_t lin);                    /* INVLPG: current PCID + global */
 void tlb_flush_pcid(struct guest_cpu *c, unsigned pcid);                   /* INVPCID type 1 */
 void tlb_flush_pcid_page(struct guest_cpu *c, unsigned pcid, uint64_t lin);/* INVPCID type 0 */
 /* CR3 written: c->cr[3] is new. noflush = bit 63 of the source with CR4.PCIDE. Switches c->space. */
 void tlb_cr3_written(struct guest_cpu *c, bool noflush);
+/* World switch of AMD SVM (APM vol. 2, 15.16): leave before the registers change, enter when c->svm and the control
+ * registers are new; the caller then calls cpu_update_hflags().  Entries are kept per ASID; flush: drop all. */
+void tlb_world_leave(struct guest_cpu *c);
+void tlb_world_enter(struct guest_cpu *c, bool flush);
+/* INVLPGA. */
+void tlb_flush_asid_page(struct guest_cpu *c, uint32_t asid, uint64_t lin);
 /* Remove the write entries of one RAM page in every space (it got code, or its dirty log was cleared). */
 void tlb_unwrite_page(struct guest_cpu *c, uint64_t ram_addr);
 
@@ -97,6 +104,8 @@ struct walk_result {
     bool global, user;
     uint32_t error;      /* page-fault error code when !ok */
     bool ok;
+    bool npf;            /* !ok: nested page fault at gpa instead; npf_info is its EXITINFO1 */
+    uint64_t npf_info;
 };
 /* Walk for an access by mode; sets A (and D for writes) with compare-and-swap when set_ad. Does not raise. */
 struct walk_result tlb_walk(struct guest_cpu *c, uint64_t lin, enum access acc, enum mmu_mode mode,

@@ -4,7 +4,8 @@
  *
  * Owner:   the vCPU thread.  Nothing here is touched by another thread.
  * Model:
- *   - A vCPU has up to TLB_SPACES address spaces, one per PCID (one in all while CR4.PCIDE = 0).
+ *   - A vCPU has up to TLB_SPACES address spaces, one per ASID and PCID (one in all while CR4.PCIDE = 0 and
+ *     SVM is not used; ASID 0 is the host's).
  *   - A space has six tables (mode x read/write) in the format of tlb.h, two fill logs and a set of
  *     "touched" regions.
  *   - Every table entry that is filled is recorded in a fill log: log[0] for non-global mappings, log[1] for
@@ -18,7 +19,7 @@
  *     INVLPG skip what was never touched.
  *   - A code context (struct tlb_cc) holds what execution needs: jump cache, cross-page ids, code pages.
  *     Each space has one for CPL 3; the vCPU has one for CPL < 3, whose non-global contents are dropped when
- *     CR3 is written.
+ *     CR3 is written, and another one for CPL < 3 of the nested guest that ran last.
  */
 #ifndef XBT_TLB_INT_H
 #define XBT_TLB_INT_H
@@ -107,12 +108,20 @@ struct tlb_cc {
     struct code_entry code[CODE_ENTRIES];
 };
 
+/* What translations of one address space depend on besides CR3: a nested guest's is the hypervisor's to change. */
+struct tlb_sig {
+    uint64_t cr0, cr4, efer, ncr3, host_cr4, host_efer;
+    uint32_t pkru, pkrs;
+};
+
 struct tlb_space {
     uint64_t *tab[TLB_TABLES];
     uint8_t id;
     bool mapped;           /* tables and logs exist */
     bool live;             /* assigned to a PCID */
     uint16_t pcid;
+    uint32_t asid;
+    struct tlb_sig sig;
     uint64_t cr3_base;
     uint64_t lru;
     struct tlb_log log[2]; /* 0: non-global, 1: global */
@@ -132,6 +141,20 @@ struct pt_page {
     uint8_t *host;
 };
 
+/* Guest-physical pages of the nested guest, and where the nested tables put them.  gpa 1 = empty. */
+#define NPT_PAGES 256u
+struct npt_page {
+    uint64_t gpa, to;
+    bool writable, exec;
+};
+
+/* A world (host, nested guest) as it was left. */
+struct tlb_world {
+    uint32_t asid;
+    uint64_t cr3;
+    struct tlb_sig sig;
+};
+
 struct tlb_vcpu {
     enum tlb_format format;
     uint32_t log_cap;
@@ -141,7 +164,12 @@ struct tlb_vcpu {
     uint64_t tick;
     uint64_t gen;           /* changes with every flush */
     struct tlb_cc *cc;      /* context in force */
+    struct tlb_cc *sup;     /* that of CPL < 3: &kernel or &guest */
     struct tlb_cc kernel;
+    struct tlb_cc guest;    /* jc NULL until the first VMRUN */
+    bool nested;            /* there was a VMRUN */
+    struct tlb_world world[2]; /* host, nested guest */
+    struct npt_page npt[NPT_PAGES];
     struct filter global;   /* regions (lin >> 21) of all global fills */
     struct large_filter global_large;
     uint32_t *rev;          /* 1 << REV_BITS chain heads */
@@ -231,9 +259,11 @@ static inline uint8_t *tlb_hit(const struct guest_cpu *c, uint64_t lin, enum mmu
 /* ---- tlb.c ---- */
 bool tlb_space_map(struct guest_cpu *c, struct tlb_space *s);
 void tlb_space_unmap(struct guest_cpu *c, struct tlb_space *s);
+struct tlb_space *tlb_space_find(struct guest_cpu *c, unsigned pcid); /* of the current ASID; NULL = none */
 void tlb_space_select(struct guest_cpu *c);   /* c->space for the current CR3, CR4.PCIDE */
 
 void tlb_pt_clear(struct tlb_vcpu *v);        /* forget where page tables are */
+void tlb_npt_clear(struct tlb_vcpu *v);
 
 /* ---- fill.c ---- */
 /* Note that a table page of the current space was looked at by an access that missed; may give memory back.
@@ -266,6 +296,8 @@ struct tlb_part {
     uint32_t len;
     bool code;           /* store to a page that holds translated code */
 };
+/* A walk that is not ok: #PF, or a nested page fault. */
+_Noreturn void tlb_raise_walk(struct guest_cpu *c, uint64_t lin, const struct walk_result *w);
 _Noreturn void tlb_raise_pf(struct guest_cpu *c, uint64_t lin, uint32_t error);
 _Noreturn void tlb_raise_noncanonical(struct guest_cpu *c);
 /* Translate [lin, lin + size), at most two pages, for acc; fills the tables; raises the guest's fault before

@@ -4,7 +4,8 @@
  *
  * Does:    every paging mode (SDM vol. 3, 4.3 to 4.5), access rights (4.6), page-fault error codes (4.7),
  *          accessed and dirty bits by compare-and-swap (4.8), protection keys (4.6.2), A20 on every physical
- *          address.
+ *          address; nested paging (APM vol. 2, 15.25): the guest's table entries and the result go through
+ *          the host's tables.
  * Leaves:  raising faults and filling tables to slow.c; canonical checks to the callers; the PDPTE check of
  *          MOV CR3 to the helper, through tlb_pdptes_ok().
  *
@@ -31,7 +32,17 @@
 #define PF_ID 16u
 #define PF_PK 32u
 
-/* An entry that was read, and where. */
+/* Error codes of nested page faults (APM vol. 2, 15.25.6): what was being translated. */
+#define NPF_FINAL (1ull << 32)
+#define NPF_TABLE (1ull << 33)
+
+/* The registers a set of page tables depends on. */
+struct root {
+    uint64_t cr3, cr4, efer;
+    bool nested;   /* its addresses go through nested page tables */
+};
+
+/* An entry that was read, and where (after nested paging). */
 struct entry {
     uint64_t val, gpa;
     uint8_t *host; /* NULL: device memory */
@@ -46,6 +57,8 @@ struct path {
     uint64_t rights; /* AND of the W and U bits, NX if any has it */
     uint64_t gpa, page_size;
     bool present, reserved;
+    bool npf;        /* a table is not accessible: nested page fault */
+    uint64_t npf_gpa, npf_info;
 };
 
 static inline uint64_t phys_limit_mask(const struct guest_cpu *c)
@@ -81,8 +94,18 @@ static uint64_t __attribute__((noinline)) entry_device(struct guest_cpu *c, uint
     return size == 8 ? v : (uint32_t)v;
 }
 
-static inline void entry_read(struct guest_cpu *c, struct entry *e, uint64_t gpa, unsigned size, bool quiet)
+static bool nested_translate(struct guest_cpu *c, uint64_t *gpa, enum access acc, bool set_ad, bool quiet,
+                             struct path *guest);
+
+/* False: nested page fault, described in p.  Accesses to the guest's tables count as writes, because they may set
+ * accessed and dirty bits. */
+static inline bool entry_read(struct guest_cpu *c, const struct root *r, struct path *p, struct entry *e,
+                              uint64_t gpa, unsigned size, bool quiet)
 {
+    if (unlikely(r->nested) && !nested_translate(c, &gpa, ACC_WRITE, !quiet, quiet, p)) {
+        p->npf_info |= NPF_TABLE;
+        return false;
+    }
     gpa &= c->a20_mask;
     /* The debugger may ask from another thread: it leaves the cache alone, and devices. */
     uint8_t *h = quiet ? physmap_lookup(c->vm->phys, gpa).host : table_page(c, gpa);
@@ -97,6 +120,7 @@ static inline void entry_read(struct guest_cpu *c, struct entry *e, uint64_t gpa
     } else {
         e->val = quiet ? 0 : entry_device(c, gpa, size);
     }
+    return true;
 }
 
 /* Set bits in an entry.  False: it changed since it was read. */
@@ -131,18 +155,20 @@ entry_set(struct guest_cpu *c, struct entry *e, uint64_t bits, unsigned size)
 }
 
 /* 32-bit paging, SDM vol. 3, 4.3. */
-static void path_32(struct guest_cpu *c, struct path *p, uint64_t lin, bool quiet)
+static void path_32(struct guest_cpu *c, const struct root *r, struct path *p, uint64_t lin, bool quiet)
 {
     p->size = 4;
     p->has_a = 3;
     p->n = 1;
-    entry_read(c, &p->e[0], (c->cr[3] & 0xfffff000u) + ((lin >> 22) & 1023) * 4, 4, quiet);
+    if (!entry_read(c, r, p, &p->e[0], (r->cr3 & 0xfffff000u) + ((lin >> 22) & 1023) * 4, 4, quiet)) {
+        return;
+    }
     uint64_t pde = p->e[0].val;
     if (!(pde & PTE_P)) {
         return;
     }
     p->rights = pde & (PTE_W | PTE_U);
-    if ((pde & PTE_PS) && (c->cr[4] & CR4_PSE)) {
+    if ((pde & PTE_PS) && (r->cr4 & CR4_PSE)) {
         /* PSE-36: bits 20:13 are address bits 39:32; those above the physical width, and bit 21, are
          * reserved. */
         uint64_t high = (pde >> 13 & 0x1ff) << 32;
@@ -154,7 +180,9 @@ static void path_32(struct guest_cpu *c, struct path *p, uint64_t lin, bool quie
         return;
     }
     p->n = 2;
-    entry_read(c, &p->e[1], (pde & 0xfffff000u) + ((lin >> 12) & 1023) * 4, 4, quiet);
+    if (!entry_read(c, r, p, &p->e[1], (pde & 0xfffff000u) + ((lin >> 12) & 1023) * 4, 4, quiet)) {
+        return;
+    }
     uint64_t pte = p->e[1].val;
     p->rights &= pte;
     p->present = pte & PTE_P;
@@ -163,11 +191,11 @@ static void path_32(struct guest_cpu *c, struct path *p, uint64_t lin, bool quie
 }
 
 /* Reserved bits of every entry of PAE, 4- and 5-level paging (SDM vol. 3, tables 4-8 to 4-20). */
-static inline uint64_t reserved_mask(const struct guest_cpu *c, bool lma)
+static inline uint64_t reserved_mask(const struct guest_cpu *c, const struct root *r, bool lma)
 {
     uint64_t rsvd = PTE_ADDR & ~phys_limit_mask(c);
 
-    return rsvd | (lma ? 0 : 0x7ffull << 52) | (c->efer & EFER_NXE ? 0 : PTE_NX);
+    return rsvd | (lma ? 0 : 0x7ffull << 52) | (r->efer & EFER_NXE ? 0 : PTE_NX);
 }
 
 /* Those of a PDPTE of PAE paging, which has no rights. */
@@ -182,17 +210,19 @@ static uint64_t reserved_ps(const struct guest_cpu *c, unsigned level)
     return level == 3 ? 0x3fffe000 : 0x1fe000;
 }
 
-static void path_64(struct guest_cpu *c, struct path *p, uint64_t lin, bool quiet)
+static void path_64(struct guest_cpu *c, const struct root *r, struct path *p, uint64_t lin, bool quiet)
 {
-    bool lma = cpu_lma(c);
-    unsigned level = !lma ? 3 : c->cr[4] & CR4_LA57 ? 5 : 4;
+    bool lma = r->efer & EFER_LMA;
+    unsigned level = !lma ? 3 : r->cr4 & CR4_LA57 ? 5 : 4;
     unsigned shift = 12 + 9 * (level - 1), n = 0;
-    uint64_t table = c->cr[3] & (lma ? PTE_ADDR : 0xffffffe0u);
-    uint64_t rsvd = reserved_mask(c, lma), rights = PTE_W | PTE_U, nx = 0, v;
+    uint64_t table = r->cr3 & (lma ? PTE_ADDR : 0xffffffe0u);
+    uint64_t rsvd = reserved_mask(c, r, lma), rights = PTE_W | PTE_U, nx = 0, v;
 
     p->size = 8;
     for (;; level--, shift -= 9) {
-        entry_read(c, &p->e[n], table + (lin >> shift & 511) * 8, 8, quiet);
+        if (!entry_read(c, r, p, &p->e[n], table + (lin >> shift & 511) * 8, 8, quiet)) {
+            return;
+        }
         v = p->e[n++].val;
         if (!(v & PTE_P)) {
             break;
@@ -221,17 +251,22 @@ static void path_64(struct guest_cpu *c, struct path *p, uint64_t lin, bool quie
     p->gpa = (v & PTE_ADDR & ~(p->page_size - 1)) | (lin & (p->page_size - 1));
 }
 
-static inline void path_get(struct guest_cpu *c, struct path *p, uint64_t lin, bool quiet)
+static inline void path_get(struct guest_cpu *c, const struct root *r, struct path *p, uint64_t lin, bool quiet)
 {
     p->n = 0;
     p->has_a = 0;
     p->rights = 0;
-    p->present = p->reserved = false;
-    if (c->cr[4] & CR4_PAE) {
-        path_64(c, p, lin, quiet);
+    p->present = p->reserved = p->npf = false;
+    if (r->cr4 & CR4_PAE) {
+        path_64(c, r, p, lin, quiet);
     } else {
-        path_32(c, p, lin, quiet);
+        path_32(c, r, p, lin, quiet);
     }
+}
+
+static inline struct root root_get(const struct guest_cpu *c)
+{
+    return (struct root){ c->cr[3], c->cr[4], c->efer, c->svm.npt };
 }
 
 /* Protection keys: does the key of a user page deny this data access?  SDM vol. 3, 4.6.2. */
@@ -293,9 +328,115 @@ static bool path_set_ad(struct guest_cpu *c, struct path *p, bool write)
     return true;
 }
 
+/* ---- nested page tables (APM vol. 2, 15.25) ---- */
+
+/* Their rights: every access is a user access; CR0.WP, SMEP, SMAP and protection keys do not count. */
+static uint32_t nested_error(const struct path *p, enum access acc)
+{
+    if (!p->present) {
+        return 0;
+    }
+    if (p->reserved) {
+        return PF_P | PF_RSVD;
+    }
+    if (!(p->rights & PTE_U) || (acc == ACC_EXEC && (p->rights & PTE_NX)) ||
+        (acc == ACC_WRITE && !(p->rights & PTE_W))) {
+        return PF_P;
+    }
+    return ~0u;
+}
+
+static uint32_t nested_access_bits(const struct guest_cpu *c, enum access acc)
+{
+    uint32_t e = PF_U | (acc == ACC_WRITE ? PF_W : 0);
+
+    if (acc == ACC_EXEC &&
+        (((c->svm.host_cr4 & CR4_PAE) && (c->svm.host_efer & EFER_NXE)) || (c->svm.host_cr4 & CR4_SMEP))) {
+        e |= PF_ID;
+    }
+    return e;
+}
+
+/* One translation of a page that the nested tables allow.  Writable: and its dirty bit is set. */
+static void nested_walk(struct guest_cpu *c, uint64_t gpa, enum access acc, bool set_ad, bool quiet,
+                        struct npt_page *out, struct path *fault)
+{
+    const struct root r = { c->svm.ncr3, c->svm.host_cr4, c->svm.host_efer, false };
+    struct path p;
+    uint32_t err;
+
+    do {
+        path_get(c, &r, &p, gpa, quiet);
+        err = nested_error(&p, acc);
+        if (quiet && p.present && !p.reserved) {
+            err = ~0u;
+        }
+        if (err != ~0u) {
+            fault->npf = true;
+            fault->npf_gpa = gpa;
+            fault->npf_info = err | nested_access_bits(c, acc);
+            return;
+        }
+    } while (set_ad && !path_set_ad(c, &p, acc == ACC_WRITE));
+    out->gpa = gpa & PAGE_MASK;
+    out->to = p.gpa & PAGE_MASK;
+    out->writable = (p.rights & PTE_W) && (p.e[p.n - 1].val & PTE_D);
+    out->exec = !(p.rights & PTE_NX);
+}
+
+/* Replaces *gpa by the host's physical address; false: fault noted in `guest`. */
+static bool nested_translate(struct guest_cpu *c, uint64_t *gpa, enum access acc, bool set_ad, bool quiet,
+                             struct path *guest)
+{
+    struct npt_page *e = &c->tlb->npt[(*gpa >> 12) & (NPT_PAGES - 1)], tmp;
+
+    if (quiet || e->gpa != (*gpa & PAGE_MASK) || (acc == ACC_WRITE && !e->writable) ||
+        (acc == ACC_EXEC && !e->exec)) {
+        nested_walk(c, *gpa, acc, set_ad, quiet, &tmp, guest);
+        if (guest->npf) {
+            return false;
+        }
+        if (quiet || !set_ad) {
+            *gpa = tmp.to | (*gpa & 0xfff);
+            return true;
+        }
+        *e = tmp;
+    }
+    *gpa = e->to | (*gpa & 0xfff);
+    return true;
+}
+
+void tlb_npt_clear(struct tlb_vcpu *v)
+{
+    for (unsigned i = 0; i < NPT_PAGES; i++) {
+        v->npt[i].gpa = 1;
+    }
+}
+
+/* The last step of a nested walk: r->gpa, and what the nested tables say about it. */
+static void __attribute__((noinline))
+walk_nested(struct guest_cpu *c, enum access acc, bool set_ad, struct walk_result *r)
+{
+    struct path p = { .npf = false };
+    uint64_t gpa = r->gpa;
+
+    if (!nested_translate(c, &gpa, acc, set_ad, false, &p)) {
+        r->ok = false;
+        r->npf = true;
+        r->npf_info = p.npf_info | NPF_FINAL;
+        return;
+    }
+    const struct npt_page *e = &c->tlb->npt[(r->gpa >> 12) & (NPT_PAGES - 1)];
+    r->writable = r->writable && e->gpa == (r->gpa & PAGE_MASK) && e->writable;
+    r->gpa = gpa & c->a20_mask;
+}
+
+/* ---- the walk ---- */
+
 struct walk_result tlb_walk(struct guest_cpu *c, uint64_t lin, enum access acc, enum mmu_mode mode,
                             bool set_ad)
 {
+    const struct root root = root_get(c);
     struct walk_result r = { .page_size = PAGE_SIZE };
     struct path p;
     uint32_t err;
@@ -304,10 +445,19 @@ struct walk_result tlb_walk(struct guest_cpu *c, uint64_t lin, enum access acc, 
     if (!(c->cr[0] & CR0_PG)) {
         r.gpa = lin & c->a20_mask;
         r.writable = r.user = r.ok = true;
+        if (unlikely(root.nested)) {
+            walk_nested(c, acc, set_ad, &r);
+        }
         return r;
     }
     do {
-        path_get(c, &p, lin, false);
+        path_get(c, &root, &p, lin, false);
+        if (unlikely(p.npf)) {
+            r.npf = true;
+            r.gpa = p.npf_gpa;
+            r.npf_info = p.npf_info;
+            return r;
+        }
         if (!p.present || p.reserved) {
             r.error = access_bits(c, acc, mode) | (p.reserved ? PF_P | PF_RSVD : 0);
             return r;
@@ -326,31 +476,46 @@ struct walk_result tlb_walk(struct guest_cpu *c, uint64_t lin, enum access acc, 
     r.user = p.rights & PTE_U;
     r.writable = (leaf & PTE_D) && (acc == ACC_WRITE || !rights_error(c, &p, ACC_WRITE, mode));
     r.ok = true;
+    if (unlikely(root.nested)) {
+        r.gpa = p.gpa;
+        walk_nested(c, acc, set_ad, &r);
+    }
     return r;
 }
 
 uint64_t tlb_debug_phys(struct guest_cpu *c, uint64_t lin)
 {
-    struct path p;
+    const struct root root = root_get(c);
+    struct path p = { .npf = false };
+    uint64_t gpa;
 
     lin = tlb_lin(c, lin);
-    if (!(c->cr[0] & CR0_PG)) {
-        return lin & c->a20_mask;
-    }
-    if (!tlb_canonical(c, lin)) {
+    if (!tlb_canonical(c, lin) && (c->cr[0] & CR0_PG)) {
         return ~0ull;
     }
-    path_get(c, &p, lin, true);
-    return p.present && !p.reserved ? p.gpa & c->a20_mask : ~0ull;
+    gpa = lin;
+    if (c->cr[0] & CR0_PG) {
+        path_get(c, &root, &p, lin, true);
+        if (p.npf || !p.present || p.reserved) {
+            return ~0ull;
+        }
+        gpa = p.gpa;
+    }
+    if (root.nested && !nested_translate(c, &gpa, ACC_READ, false, true, &p)) {
+        return ~0ull;
+    }
+    return gpa & c->a20_mask;
 }
 
 bool tlb_pdptes_ok(struct guest_cpu *c, uint64_t cr3)
 {
+    const struct root r = { cr3, c->cr[4], c->efer, false };
+    struct path p = { .npf = false };
     struct entry e;
 
     for (unsigned i = 0; i < 4; i++) {
-        entry_read(c, &e, (cr3 & 0xffffffe0u) + i * 8, 8, false);
-        if ((e.val & PTE_P) && (e.val & reserved_pdpte(reserved_mask(c, false)))) {
+        entry_read(c, &r, &p, &e, (cr3 & 0xffffffe0u) + i * 8, 8, false);
+        if ((e.val & PTE_P) && (e.val & reserved_pdpte(reserved_mask(c, &r, false)))) {
             return false;
         }
     }

@@ -75,6 +75,7 @@ static uint32_t hflags_from_eflags(const struct guest_cpu *c)
     if (__builtin_expect(c->dr[7] & 0xff, 0) && debug_exec_mask(c)) {
         h |= HF_BP;
     }
+    h |= c->svm.nested ? HF_NESTED : 0;
     h |= c->cpl == 3 && (e & FL_AC) && (c->cr[0] & CR0_AM) ? HF_AC : 0;
     return h;
 }
@@ -157,13 +158,18 @@ void cpu_seg_update(struct guest_cpu *c, unsigned seg)
 
 /* ---- leaving a helper ---- */
 
-/* One landing point for every way out; state must be in sync after it. */
-static _Noreturn void unwind(struct guest_cpu *c)
+void cpu_sync(struct guest_cpu *c)
 {
     if (c->unwind_pc) {
         tb_restore_state(c, c->unwind_pc);
         c->unwind_pc = 0;
     }
+}
+
+/* One landing point for every way out; state must be in sync after it. */
+static _Noreturn void unwind(struct guest_cpu *c)
+{
+    cpu_sync(c);
     __builtin_longjmp(c->jmpbuf, 1);
 }
 
@@ -256,6 +262,8 @@ static void reset_events(struct guest_cpu *c)
     c->rep_partial = c->dbg_step = c->dbg_restart = c->in_code = 0;
     c->unwind_pc = 0;
     c->commit.active = c->commit.exit_after = 0;
+    xbt_zero(&c->svm, sizeof(c->svm));
+    c->svm.gif = 1;
 }
 
 void cpu_reset(struct guest_cpu *c)

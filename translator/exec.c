@@ -9,6 +9,7 @@
 #include "translator/exec.h"
 #include "translator/fpu_ptr.h"
 #include "translator/state_map.h"
+#include "translator/svm.h"
 #include "translator/x86-64/lower.h"
 
 #define HF_SPECIAL (HF_SHADOW | HF_RF | HF_TF | HF_DBG)
@@ -65,6 +66,9 @@ static void resume_fpu(struct guest_cpu *c)
 static _Noreturn void raise_mf(struct guest_cpu *c)
 {
     if (!(c->cr[0] & CR0_NE)) {
+        if (c->svm.nested && svm_wants(c, VMEXIT_FERR)) {
+            svm_exit(c, VMEXIT_FERR, 0, 0);
+        }
         tb_restore_state(c, c->unwind_pc);
         c->unwind_pc = 0;
         fpu_park(c);
@@ -335,11 +339,11 @@ static void chain(struct guest_cpu *c, struct tb *from, unsigned slot, struct tb
     tb_link(c, from, slot, to);
 }
 
-static void take_interrupt(struct guest_cpu *c)
+void take_interrupt(struct guest_cpu *c)
 {
     fpu_park(c);
     int vec = c->host->ack_interrupt(c);
-    c->intr_pending = 0;
+    c->intr_pending &= (uint8_t)~INTR_PHYSICAL;
     cpu_kick(c, XREQ_POLL);
     if (vec >= 0) {
         c->halted = 0;
@@ -349,7 +353,7 @@ static void take_interrupt(struct guest_cpu *c)
     }
 }
 
-static void take_nmi(struct guest_cpu *c)
+void take_nmi(struct guest_cpu *c)
 {
     fpu_park(c);
     c->host->ack_nmi(c);
@@ -381,9 +385,12 @@ static bool handle_requests(struct guest_cpu *c)
     if (req & (XREQ_POLL | XREQ_IRQ_WINDOW | XREQ_STOP)) {
         fpu_park(c);
         unsigned ev = c->host->poll(c);
-        c->intr_pending = (ev & POLL_INTR) != 0;
+        c->intr_pending = (uint8_t)((c->intr_pending & ~INTR_PHYSICAL) | (ev & POLL_INTR ? INTR_PHYSICAL : 0));
         c->nmi_pending = (ev & POLL_NMI) != 0;
         tb_check_dma(c);
+        if ((ev & POLL_INIT_HELD) && c->svm.nested && c->svm.gif && svm_wants(c, VMEXIT_INIT)) {
+            svm_exit_now(c, VMEXIT_INIT, 0, 0);
+        }
         if (ev & POLL_INIT) {
             c->exit_tb = NULL;
         }
@@ -507,6 +514,7 @@ static void restart_alone(struct guest_cpu *c)
         c->shadow = c->old_shadow;
         c->eflags |= c->old_rf ? FL_RF : 0;
     }
+    c->svm.event = 0;
     c->dbg_restart = c->in_special = c->special_tf = 0;
     c->dbg_step = 1;
     c->exit_tb = NULL;
@@ -526,6 +534,9 @@ static void take_exception(struct guest_cpu *c)
 
 static bool take_pending(struct guest_cpu *c)
 {
+    if (__builtin_expect(c->svm.nested | !c->svm.gif, 0)) {
+        return svm_take_pending(c);
+    }
     if (c->nmi_pending && !c->nmi_masked && c->shadow != 2) {
         c->nmi_pending = 0;
         take_nmi(c);
@@ -556,7 +567,7 @@ enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
     for (;;) {
         c->leave = 0;
         c->in_code = 0;
-        if (c->exc_vector >= 0) {
+        while (c->exc_vector >= 0) { /* again when the exception led to a hypervisor that was single-stepped */
             take_exception(c);
             if (c->shutdown) {
                 fpu_park(c);

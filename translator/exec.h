@@ -17,6 +17,12 @@ void cpu_deliver_exception(struct guest_cpu *c);
 struct ir_block;
 struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip, const struct code_page *page);
 
+/* The pending external interrupt or NMI, deliverable now: acknowledge and deliver. */
+void take_interrupt(struct guest_cpu *c);
+void take_nmi(struct guest_cpu *c);
+/* Deliver an exception that a hypervisor injects (help_int.c). */
+void cpu_deliver_injected(struct guest_cpu *c, unsigned vector, bool has_error, uint32_t error);
+
 /* Called from generated code through the thunks (thunks.c). */
 void *xbt_thunk_read(struct guest_cpu *c, uint64_t lin, uint32_t flags);
 void *xbt_thunk_write(struct guest_cpu *c, uint64_t lin, uint32_t flags);

@@ -164,6 +164,7 @@ struct guest_seg {
 #define HF_CSLIM      (1u << 21)  /* CS limit is not flat: fetches are checked */
 #define HF_BP         (1u << 22)  /* instruction breakpoints are armed (debug.c) */
 #define HF_DF         (1u << 24)  /* EFLAGS.DF: string instructions go down */
+#define HF_NESTED     (1u << 25)  /* in a guest of the guest's hypervisor (svm.h): instructions may be intercepted */
 #define HF_DBG        (1u << 23)  /* one instruction is executed alone because it meets a data or I/O breakpoint */
 
 /* MMU modes: index into tlb_space tables. */
@@ -172,6 +173,30 @@ enum mmu_mode {
     MMU_KERNEL_NOSMAP, /* supervisor access with EFLAGS.AC = 1 (or SMAP off: same table as above is not shared) */
     MMU_USER,
     MMU_MODES
+};
+
+/*
+ * AMD SVM (svm.h).  `nested`, `vmcb`, `hsave`, `gif`, `host_if`, `int_ctl` and `icpt` are the state that migrates; the
+ * rest follows from the VMCB (svm_state_loaded()).
+ */
+#define SVM_ICPT_WORDS 6
+struct guest_svm {
+    uint8_t nested;      /* between VMRUN and #VMEXIT */
+    uint8_t gif;         /* global interrupt flag */
+    uint8_t npt;         /* nested paging */
+    uint8_t host_if;     /* the host's EFLAGS.IF at VMRUN */
+    uint8_t host_tf;     /* single step of VMRUN: #DB after #VMEXIT */
+    uint8_t int_vector;  /* V_INTR_VECTOR */
+    uint32_t asid;       /* 0 = the host's */
+    uint32_t int_ctl;    /* as in the VMCB, kept current */
+    uint32_t icpt[SVM_ICPT_WORDS];
+    uint64_t vmcb, hsave, vm_cr;
+    uint64_t tsc_offset;
+    uint64_t ncr3;       /* nested page tables, walked with the host's CR4 and EFER */
+    uint64_t host_cr4, host_efer;
+    uint64_t inject;     /* EVENTINJ not yet delivered */
+    uint64_t event;      /* EXITINTINFO of the event whose delivery is under way */
+    uint64_t fault_addr; /* linear address of the last page fault */
 };
 
 #define XBT_FPU_AREA 2696u /* legacy + header + AVX (to 832) + PKRU etc.: standard format, no AVX-512 */
@@ -191,6 +216,10 @@ struct jc_entry {
  * physical page, executable, for this vCPU in this mode".
  */
 #define CP_SLOTS 2048
+
+/* intr_pending */
+#define INTR_PHYSICAL 1u  /* the host reported an external interrupt not yet taken */
+#define INTR_VIRTUAL  2u  /* V_IRQ of a nested guest */
 
 struct guest_cpu {
     /* --- first 128 bytes: hottest, [rsp+disp8] --- */
@@ -225,7 +254,7 @@ struct guest_cpu {
     uint8_t  shadow;             /* interrupt shadow: 0 none, 1 STI, 2 MOV SS (as HF_SHADOW) */
     uint8_t  nmi_masked;
     uint8_t  halted;
-    uint8_t  intr_pending;       /* the host reported an external interrupt not yet taken */
+    uint8_t  intr_pending;       /* INTR_*: an interrupt waits for IF */
     uint8_t  mmu_mode;           /* enum mmu_mode in force for explicit data accesses */
     uint8_t  smap_on;
     uint8_t  shutdown;           /* triple fault happened */
@@ -257,6 +286,7 @@ struct guest_cpu {
     uint64_t mcg_status, mcg_ctl, mce_banks[10 * 4];
     uint64_t msr_other[16];      /* assigned by help_msr.c */
     uint64_t a20_mask;           /* physical address mask */
+    struct guest_svm svm;
 
     /* CPU model, filled by the embedder before the first run */
     struct {
@@ -356,6 +386,8 @@ void cpu_reset(struct guest_cpu *c);
 /* c->rip must be the faulting instruction's, or c->unwind_pc non-zero. */
 _Noreturn void cpu_raise(struct guest_cpu *c, unsigned vector);
 _Noreturn void cpu_raise_err(struct guest_cpu *c, unsigned vector, uint32_t error);
+/* Bring rip and the status flags up to date, when called from generated code (c->unwind_pc is zero afterwards). */
+void cpu_sync(struct guest_cpu *c);
 /* Leave to the vCPU loop with state in sync (rip set). */
 _Noreturn void cpu_exit_loop(struct guest_cpu *c);
 

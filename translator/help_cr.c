@@ -8,7 +8,8 @@
  * be loaded; the page walk reads them from memory again at each fill, which is what AMD processors do
  * (APM vol. 2, 5.3).
  */
-#include "translator/help_util.h"
+#include "translator/help_msr.h"
+#include "translator/svm.h"
 
 #define CR0_KNOWN                                                                                          \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
@@ -33,9 +34,12 @@ static bool pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
     return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(efer & EFER_LMA);
 }
 
-/* #GP when a present PDPTE has a reserved bit set (SDM vol. 3, 4.4.1). */
+/* #GP when a present PDPTE has a reserved bit set (SDM vol. 3, 4.4.1).  Under nested paging they are not looked at
+ * before they are used (APM vol. 2, 15.25.10). */
 static void check_pdptes(struct guest_cpu *c, uint64_t cr3)
 {
+    if (c->svm.npt)
+        return;
     uint64_t base = (uint32_t)cr3 & ~31u & c->a20_mask;
     struct phys_page p = physmap_lookup(c->vm->phys, base & ~0xfffull);
     uint64_t reserved = 0x1e6 | ~((1ull << c->model.phys_bits) - 1);
@@ -138,7 +142,7 @@ static const struct feature_bit cr4_features[] = {
 #undef WORD
 
 /* The bits of CR4 that this CPU model has. */
-static uint64_t cr4_valid(const struct guest_cpu *c)
+uint64_t cr4_valid(const struct guest_cpu *c)
 {
     uint64_t valid = CR4_PCE;
 
@@ -182,6 +186,12 @@ static unsigned cr_size(const struct dec_insn *in)
     return in->mode == 2 ? 8 : 4;
 }
 
+/* V_INTR_MASKING: a nested guest has a TPR of its own (APM vol. 2, 15.21.2). */
+static inline bool virtual_tpr(const struct guest_cpu *c)
+{
+    return c->svm.nested && (c->svm.int_ctl & V_MASKING);
+}
+
 int help_mov_cr_read(struct guest_cpu *c, const struct dec_insn *in)
 {
     unsigned n = cr_number(in);
@@ -193,7 +203,9 @@ int help_mov_cr_read(struct guest_cpu *c, const struct dec_insn *in)
         break;
     case 8:
         v = c->cr8;
-        if (c->host->get_cr8) {
+        if (virtual_tpr(c)) {
+            v = c->svm.int_ctl & V_TPR_BITS;
+        } else if (c->host->get_cr8) {
             fpu_park(c);
             v = c->cr8 = c->host->get_cr8(c);
         }
@@ -217,6 +229,10 @@ int help_mov_cr_write(struct guest_cpu *c, const struct dec_insn *in)
     case 8:
         if (v > 15)
             GP0(c);
+        if (virtual_tpr(c)) {
+            c->svm.int_ctl = (c->svm.int_ctl & ~V_TPR_BITS) | (uint32_t)v;
+            return help_leave(c, in); /* a virtual interrupt may be let in */
+        }
         c->cr8 = v;
         if (c->host->set_cr8) {
             fpu_park(c);

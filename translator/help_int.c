@@ -14,6 +14,7 @@
  */
 #include "translator/desc.h"
 #include "translator/exec.h"
+#include "translator/svm.h"
 
 #define DR6_BS_BT_BD (7u << 13)
 #define DR6_BD       (1u << 13)
@@ -273,6 +274,15 @@ static void log_event(struct guest_cpu *c, const struct event *e)
     }
 }
 
+/* How a hypervisor sees it (APM vol. 2, 15.20): INT3, INTO and INT1 are exceptions. */
+static uint64_t event_type(unsigned vector, bool soft)
+{
+    if (soft) {
+        return vector == EXC_BP || vector == EXC_OF ? EVENT_EXCEPTION : EVENT_SOFT;
+    }
+    return vector == EXC_NMI ? EVENT_NMI : vector == EXC_DB ? EVENT_EXCEPTION : EVENT_INTR;
+}
+
 void cpu_interrupt(struct guest_cpu *c, unsigned vector, bool soft, bool has_error, uint32_t error,
                    uint64_t return_rip)
 {
@@ -296,7 +306,11 @@ void cpu_interrupt(struct guest_cpu *c, unsigned vector, bool soft, bool has_err
     }
     log_event(c, &e);
     c->int_count[e.vector]++;
+    if (__builtin_expect(c->svm.nested, 0)) {
+        svm_event_begin(c, e.vector, event_type(vector, soft), has_error, error);
+    }
     deliver(c, &e);
+    svm_event_end(c);
 }
 
 #define V(x) (1u << (x))
@@ -330,6 +344,37 @@ static void note_debug(struct guest_cpu *c)
     c->exc_dr6 = 0;
 }
 
+/* Does the hypervisor take it?  #DB is in DR6 already then (APM vol. 2, 15.12.2). */
+static bool intercepted(struct guest_cpu *c, const struct event *e)
+{
+    if (e->vector == EXC_DB && svm_wants(c, VMEXIT_EXCEPTION + EXC_DB)) {
+        note_debug(c);
+    }
+    return svm_exception(c, e->vector, e->has_error, e->error);
+}
+
+static void shut_down(struct guest_cpu *c)
+{
+    c->exc_delivering = 0;
+    if (c->svm.nested && svm_wants(c, VMEXIT_SHUTDOWN)) {
+        svm_exit_now(c, VMEXIT_SHUTDOWN, 0, 0);
+    } else {
+        c->shutdown = 1;
+    }
+}
+
+static void deliver_exception(struct guest_cpu *c, const struct event *e)
+{
+    c->exc_delivering = (uint8_t)(e->vector + 1);
+    log_event(c, e);
+    if (__builtin_expect(c->svm.nested, 0)) {
+        svm_event_begin(c, e->vector, EVENT_EXCEPTION, e->has_error, e->error);
+    }
+    deliver(c, e);
+    c->exc_delivering = 0;
+    svm_event_end(c);
+}
+
 void cpu_deliver_exception(struct guest_cpu *c)
 {
     struct event e = {
@@ -343,17 +388,22 @@ void cpu_deliver_exception(struct guest_cpu *c)
     unsigned first = c->exc_delivering;
 
     c->exc_vector = -1;
+    if (__builtin_expect(c->svm.nested, 0) && intercepted(c, &e)) {
+        return;
+    }
     if (first) {
         first--;
         if (first == EXC_DF) {
-            c->exc_delivering = 0;
-            c->shutdown = 1;
+            shut_down(c);
             return;
         }
         if (makes_double_fault(first, e.vector)) {
             e.vector = EXC_DF;
             e.has_error = true;
             e.error = 0;
+            if (c->svm.nested && intercepted(c, &e)) {
+                return;
+            }
         }
     }
     if ((V(e.vector) & faults) || (e.vector == EXC_DB && (c->exc_dr6 & (DR6_BD | DB_IS_FAULT))) ||
@@ -364,12 +414,23 @@ void cpu_deliver_exception(struct guest_cpu *c)
         note_debug(c);
     }
     c->exc_count[e.vector]++;
-    c->exc_delivering = (uint8_t)(e.vector + 1);
-    log_event(c, &e);
-    deliver(c, &e);
-    c->exc_delivering = 0;
+    deliver_exception(c, &e);
 }
 #undef V
+
+void cpu_deliver_injected(struct guest_cpu *c, unsigned vector, bool has_error, uint32_t error)
+{
+    const struct event e = {
+        .vector = vector,
+        .has_error = has_error,
+        .error = error,
+        .rip = c->rip,
+        .eflags = cpu_get_eflags(c),
+        .ext = 1,
+    };
+
+    deliver_exception(c, &e);
+}
 
 /* ---- INT n, INT3, INT1, INTO ---- */
 

@@ -9,6 +9,7 @@
  * cannot be undone.
  */
 #include "translator/help_str.h"
+#include "translator/svm.h"
 
 #define TSS_TYPE_32(attr) (((attr) >> DESC_TYPE_SHIFT & 0x1d) == SYS_TSS32) /* available or busy */
 #define TSS_IOBASE 0x66
@@ -30,10 +31,13 @@ static void check_bitmap(struct guest_cpu *c, unsigned port, unsigned size)
         GP0(c);
 }
 
-static void check_port(struct guest_cpu *c, unsigned port, unsigned size)
+/* The hypervisor of a nested guest is asked last (APM vol. 2, 15.10.1). */
+static void check_port(struct guest_cpu *c, const struct dec_insn *in, unsigned port, unsigned size)
 {
     if (cpu_pe(c) && (cpu_vm86(c) || c->cpl > cpu_iopl(c)))
         check_bitmap(c, port, size);
+    if (__builtin_expect(c->svm.nested, 0))
+        svm_check_io(c, in, port, size);
 }
 
 static inline void check_breakpoint(struct guest_cpu *c, unsigned port, unsigned size)
@@ -73,7 +77,7 @@ int help_in(struct guest_cpu *c, const struct dec_insn *in)
 {
     unsigned size = io_size(in), port = io_port(c, in);
 
-    check_port(c, port, size);
+    check_port(c, in, port, size);
     gpr_write(c, R_RAX, size, false, port_read(c, port, size));
     return help_after_io(c, in);
 }
@@ -82,7 +86,7 @@ int help_out(struct guest_cpu *c, const struct dec_insn *in)
 {
     unsigned size = io_size(in), port = io_port(c, in);
 
-    check_port(c, port, size);
+    check_port(c, in, port, size);
     port_write(c, port, size, (uint32_t)GPR(c, R_RAX));
     return help_after_io(c, in);
 }
@@ -124,7 +128,7 @@ static int io_string(struct guest_cpu *c, const struct dec_insn *in, struct str_
     unsigned size = io_size(in), budget = STR_IO_BUDGET;
     uint64_t mark = help_mark(c), left;
 
-    check_port(c, (uint16_t)GPR(c, R_RDX), size);
+    check_port(c, in, (uint16_t)GPR(c, R_RDX), size);
     if (!str_repeated(in)) {
         fn(c, in, o, size);
     } else {

@@ -50,6 +50,8 @@ _Static_assert(MO_COUNT <= 16, "msr_other[] is too small");
 #define MSR_TSC_AUX        0xc0000103u
 #define MSR_AMD_SYSCFG     0xc0010010u
 #define MSR_AMD_HWCR       0xc0010015u
+#define MSR_AMD_VM_CR      0xc0010114u
+#define MSR_AMD_VM_HSAVE   0xc0010117u
 #define MSR_AMD_PATCH_LOADER 0xc0010020u
 
 #define MTRR_VARIABLE 8
@@ -66,6 +68,11 @@ _Static_assert(MO_COUNT <= 16, "msr_other[] is too small");
 
 #define EFER_TCE (1u << 15)
 
+#define ECX81_SVM (1u << 2)
+#define VM_CR_LOCK   (1u << 3)
+#define VM_CR_SVMDIS (1u << 4)
+#define VM_CR_VALID  0x1fu
+
 static inline uint64_t phys_mask(const struct guest_cpu *c)
 {
     return (1ull << (c->model.phys_bits & 63)) - 1;
@@ -73,18 +80,27 @@ static inline uint64_t phys_mask(const struct guest_cpu *c)
 
 /* ---- EFER ---- */
 
-static bool write_efer(struct guest_cpu *c, uint64_t val)
+uint64_t efer_valid(const struct guest_cpu *c)
 {
-    uint64_t valid = EFER_LMA, old = c->efer;
+    uint64_t valid = EFER_LMA;
     uint32_t edx = c->model.f81_edx, ecx = c->model.f81_ecx;
 
     valid |= edx & (1u << 11) ? EFER_SCE : 0;
     valid |= edx & (1u << 29) ? EFER_LME : 0;
     valid |= edx & (1u << 20) ? EFER_NXE : 0;
     valid |= edx & (1u << 25) ? EFER_FFXSR : 0;
-    valid |= ecx & (1u << 2) ? EFER_SVME : 0;
+    valid |= ecx & ECX81_SVM ? EFER_SVME : 0;
     valid |= ecx & (1u << 17) ? EFER_TCE : 0;
-    if (val & ~valid)
+    return valid;
+}
+
+static bool write_efer(struct guest_cpu *c, uint64_t val)
+{
+    uint64_t old = c->efer;
+
+    if (val & ~efer_valid(c))
+        return false;
+    if ((val & EFER_SVME) && (c->svm.vm_cr & VM_CR_SVMDIS))
         return false;
     if (((old ^ val) & EFER_LME) && (c->cr[0] & CR0_PG))
         return false;
@@ -288,7 +304,7 @@ static const struct msr_range constant_msrs_amd[] = {
     { 0xc0010058u, 0xc0010058u, 0 },  /* MMIO configuration base */
     { 0xc0010061u, 0xc0010071u, 0 },  /* P states */
     { 0xc0010111u, 0xc0010113u, 0 },  /* SMM base, TSEG */
-    { 0xc0010114u, 0xc0010114u, 0x10 }, /* VM_CR: SVM disabled */
+    { 0xc0010115u, 0xc0010116u, 0 },  /* IGNNE, SMM_CTL */
     { 0xc0010140u, 0xc0010141u, 0 },  /* OSVW */
     { 0xc0010200u, 0xc001020bu, 0 },  /* performance events and counters */
     { 0xc0011020u, 0xc001102fu, 0 },  /* load/store, instruction and decode configuration */
@@ -328,6 +344,43 @@ static bool host_wrmsr(struct guest_cpu *c, uint32_t msr, uint64_t val)
     return c->host->wrmsr(c, msr, val);
 }
 
+/* ---- AMD SVM (APM vol. 2, 15.30): gone without the feature, but VM_CR says so ---- */
+
+static bool svm_read(const struct guest_cpu *c, uint32_t msr, uint64_t *val)
+{
+    bool svm = c->model.f81_ecx & ECX81_SVM;
+
+    if (!c->model.vendor_amd && !svm)
+        return false;
+    if (msr == MSR_AMD_VM_CR)
+        *val = svm ? c->svm.vm_cr : VM_CR_SVMDIS;
+    else
+        *val = c->svm.hsave;
+    return svm || msr == MSR_AMD_VM_CR;
+}
+
+static bool svm_write(struct guest_cpu *c, uint32_t msr, uint64_t val)
+{
+    uint64_t now;
+
+    if (!svm_read(c, msr, &now))
+        return false;
+    if (msr == MSR_AMD_VM_HSAVE) {
+        if ((val & 0xfff) || val & ~phys_mask(c))
+            return false;
+        c->svm.hsave = val;
+        return true;
+    }
+    if ((val & ~(uint64_t)VM_CR_VALID) || ((val & VM_CR_SVMDIS) && (c->efer & EFER_SVME)))
+        return false;
+    if (!(c->model.f81_ecx & ECX81_SVM))
+        return true;
+    if (now & VM_CR_LOCK)
+        val = (val & ~(uint64_t)(VM_CR_LOCK | VM_CR_SVMDIS)) | (now & (VM_CR_LOCK | VM_CR_SVMDIS));
+    c->svm.vm_cr = val;
+    return true;
+}
+
 /* ---- the two entries ---- */
 
 bool msr_read(struct guest_cpu *c, uint32_t msr, uint64_t *val)
@@ -351,6 +404,7 @@ bool msr_read(struct guest_cpu *c, uint32_t msr, uint64_t *val)
     case MSR_PKRS:
         *val = c->pkrs;
         return c->model.f7_ecx & ECX7_PKS;
+    case MSR_AMD_VM_CR: case MSR_AMD_VM_HSAVE: return svm_read(c, msr, val);
     case MSR_XSS:
         *val = 0; /* no supervisor state is offered */
         return c->model.fd1_eax & ED1_XSAVES;
@@ -415,6 +469,7 @@ bool msr_write(struct guest_cpu *c, uint32_t msr, uint64_t val)
         if (c->model.f7_edx & EDX7_L1D_FLUSH)
             return !(val & ~1ull);
         break;
+    case MSR_AMD_VM_CR: case MSR_AMD_VM_HSAVE: return svm_write(c, msr, val);
     case MSR_PKRS: return write_pkrs(c, val);
     case MSR_XSS: return (c->model.fd1_eax & ED1_XSAVES) && !val;
     }

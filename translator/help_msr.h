@@ -18,4 +18,8 @@ void cpu_set_pkru(struct guest_cpu *c, uint32_t v);
 /* May XCR0 have this value on this CPU model? */
 bool xcr0_valid(const struct guest_cpu *c, uint64_t v);
 
+/* The bits of CR4 and EFER that this CPU model has. */
+uint64_t cr4_valid(const struct guest_cpu *c);
+uint64_t efer_valid(const struct guest_cpu *c);
+
 #endif

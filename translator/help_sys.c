@@ -19,10 +19,10 @@ uint64_t cpu_read_tsc(struct guest_cpu *c)
 
     if (c->host->read_tsc) {
         fpu_park(c);
-        return c->host->read_tsc(c);
+        return c->host->read_tsc(c) + c->svm.tsc_offset;
     }
     __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-    return ((uint64_t)hi << 32 | lo) + c->tsc_offset_guest;
+    return ((uint64_t)hi << 32 | lo) + c->tsc_offset_guest + c->svm.tsc_offset; /* the latter 0 but in nested guests */
 }
 
 static void set_edx_eax(struct guest_cpu *c, uint64_t v)
@@ -348,7 +348,7 @@ int help_wrpkru(struct guest_cpu *c, const struct dec_insn *in)
     return HELP_NEXT;
 }
 
-/* ---- not available: no VMX, no SVM, no SMM ---- */
+/* ---- not available: no SMM ---- */
 
 int help_ud(struct guest_cpu *c, const struct dec_insn *in)
 {
@@ -357,4 +357,3 @@ int help_ud(struct guest_cpu *c, const struct dec_insn *in)
 }
 
 int help_rsm(struct guest_cpu *c, const struct dec_insn *in) { return help_ud(c, in); }
-int help_vmcall(struct guest_cpu *c, const struct dec_insn *in) { return help_ud(c, in); }

@@ -10,6 +10,7 @@
  * Manuals: SDM vol. 3, 7.2 (TSS), 7.3 (task switching, table 7-1 for the checks), 7.4 (nesting).
  */
 #include "translator/desc.h"
+#include "translator/svm.h"
 
 #define TSS_LINK       0x00
 #define TSS32_CR3      0x1c
@@ -300,6 +301,11 @@ void task_switch_to(struct guest_cpu *c, uint16_t sel, const struct task_switch 
     bool have_old;
 
     check_new_tss(c, sel, t, &new_d);
+    if (__builtin_expect(c->svm.nested, 0)) {
+        svm_check_task(c, sel, (t->why == TASK_IRET ? TASK_INFO_IRET : 0) | (t->why == TASK_JMP ? TASK_INFO_JMP : 0) |
+                                   (t->has_error ? TASK_INFO_ERROR | t->error : 0) |
+                                   (t->eflags & FL_RF ? TASK_INFO_RF : 0));
+    }
     read_new_tss(c, &new_d, &s);
     have_old = leaves_old && desc_read(c, c->seg[S_TR].sel, &old_d);
     probe_writes(c, t, &new_d, have_old ? &old_d : NULL);

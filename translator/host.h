@@ -21,6 +21,7 @@
 #define POLL_INIT   4u  /* handled by the embedder: it reset the CPU state; reload everything */
 #define POLL_STOP   8u  /* return from xbt_vcpu_run() */
 #define POLL_SMI    16u
+#define POLL_INIT_HELD 32u /* an INIT waits for GIF or for the engine's #VMEXIT (svm.h) */
 
 struct xbt_host_ops {
     /* Device memory.  gpa is after A20.  size 1, 2, 4 or 8.  Returns false on a bus error (reads give ~0). */

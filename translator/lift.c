@@ -9,6 +9,7 @@
 #include "translator/help.h"
 #include "translator/ir.h"
 #include "translator/mem.h"
+#include "translator/svm.h"
 
 static struct ir_op *put(struct ir_block *b, enum ir_opcode op, const struct dec_insn *in)
 {
@@ -453,6 +454,9 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         lift_raise(b, (unsigned)fault, fault == EXC_GP);
         return true;
     }
+    if (b->key.hflags & HF_NESTED) {
+        b->insns[in - b->insns].row = svm_guard_row(in->row);
+    }
     switch (in->row->cls) {
     case CL_NATIVE:
     case CL_MOV:
@@ -509,7 +513,7 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         if (in->map == 0 && (in->opcode == 0xfc || in->opcode == 0xfd)) {
             return lift_direction(b, in);
         }
-        if (in->map == 0 && in->opcode == 0xfb) {
+        if (in->map == 0 && in->opcode == 0xfb && !(b->key.hflags & HF_NESTED)) { /* #VMEXIT shows the shadow */
             lift_sti(b, in);
             return false;
         }

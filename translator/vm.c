@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "translator/exec.h"
+#include "translator/svm.h"
 #include "translator/x86-64/lower.h"
 
 #define GUARD 4096u
@@ -34,6 +35,7 @@ void xbt_vcpu_free(struct guest_cpu *c)
 
 bool xbt_vm_init(struct xbt_vm *vm, const struct tb_hash_ops *hash, const char **why)
 {
+    svm_guard_init();
     if (!thunks_init()) {
         *why = "no memory for the entry code";
         return false;

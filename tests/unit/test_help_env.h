@@ -71,6 +71,14 @@ void tb_restore_state(struct guest_cpu *cpu, uint64_t pc)
     (void)cpu;
     (void)pc;
 }
+void take_interrupt(struct guest_cpu *cpu)
+{
+    cpu->intr_pending = 0;
+}
+void take_nmi(struct guest_cpu *cpu)
+{
+    cpu->nmi_pending = 0;
+}
 void tb_check_dma(struct guest_cpu *cpu)
 {
     (void)cpu;

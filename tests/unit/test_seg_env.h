@@ -9,6 +9,7 @@
 
 #include "translator/desc.h"
 #include "translator/exec.h"
+#include "translator/svm.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,23 @@ static unsigned last_mode;          /* of the last access with an explicit mode 
 static unsigned n_stores;           /* stores done */
 static uint64_t restored_pc;
 
-/* ---- the TLB and the rest of the engine ---- */
+/* ---- the TLB and the rest of the engine; there is no hypervisor here ---- */
+bool svm_exception(struct guest_cpu *cpu, unsigned vector, bool has_error, uint32_t error)
+{
+    abort();
+}
+void svm_exit_now(struct guest_cpu *cpu, uint64_t code, uint64_t info1, uint64_t info2)
+{
+    abort();
+}
+void svm_event_begin(struct guest_cpu *cpu, unsigned vector, uint64_t type, bool has_error, uint32_t error)
+{
+    abort();
+}
+void svm_check_task(struct guest_cpu *cpu, uint16_t sel, uint64_t info2)
+{
+    abort();
+}
 static uint8_t *at(struct guest_cpu *cpu, uint64_t lin, unsigned size, bool write, unsigned mode)
 {
     if ((lin & ~0xfffull) == bad_page || ((lin + size - 1) & ~0xfffull) == bad_page) {

@@ -10,6 +10,7 @@
 #define TEST_TLB_ENV_H
 
 #include "tlb/tlb_int.h"
+#include "translator/svm.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -60,6 +61,13 @@ void cpu_raise_err(struct guest_cpu *cpu, unsigned vector, uint32_t error)
 void cpu_raise(struct guest_cpu *cpu, unsigned vector)
 {
     cpu_raise_err(cpu, vector, 0);
+}
+static uint64_t fault_npf_gpa, fault_npf_info;
+void svm_npf(struct guest_cpu *cpu, uint64_t gpa, uint64_t info)
+{
+    fault_npf_gpa = gpa;
+    fault_npf_info = info;
+    cpu_raise_err(cpu, 0x400, 0);
 }
 void debug_hit(struct guest_cpu *cpu, unsigned hits)
 {
