@@ -35,6 +35,7 @@ const char *gen_excluded(const struct insn_row *row, enum snip_mode mode)
                                            "xgetbv", NULL };
     static const char *const umip[] = { "sgdt", "sidt", "sldt", "str", "smsw", NULL };
     static const char *const traps[] = { "int1", NULL };
+    static const char *const svm[] = { "vmrun", "vmload", "vmsave", "stgi", "clgi", "skinit", "invlpga", NULL };
     static const char *const fpu_ptr[] = { "xrstor", NULL };
 
     if (named(row, syscalls))
@@ -45,6 +46,8 @@ const char *gen_excluded(const struct insn_row *row, enum snip_mode mode)
         return "the host's kernel emulates it (UMIP)";
     if (named(row, traps))
         return "hypervisors report the wrong RIP";
+    if (named(row, svm))
+        return "#UD or #GP by the host's EFER.SVME";
     if (named(row, fpu_ptr))
         return "random images would load host-only components";
     return NULL;
