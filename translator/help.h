@@ -33,6 +33,9 @@ uint64_t opnd_ea(struct guest_cpu *c, const struct dec_insn *in);
 /* Linear address of the memory operand (+ extra bytes): segment base, limit and canonical checks for an access of
  * `size` bytes; raises #GP/#SS. write selects the writability check. */
 uint64_t opnd_lin(struct guest_cpu *c, const struct dec_insn *in, unsigned size, bool write);
+/* Far pointer in memory: returns the offset (`size` bytes) and *sel.  The selector's address wraps by itself at the
+ * address size, as two accesses do. */
+uint64_t opnd_far(struct guest_cpu *c, const struct dec_insn *in, unsigned size, uint16_t *sel);
 /* Same for an explicit segment:offset. */
 uint64_t seg_lin(struct guest_cpu *c, unsigned seg, uint64_t off, unsigned size, bool write);
 /* GPR of `size` bytes with x86 rules (high bytes; 32-bit writes zero-extend). high8: number 4..7 means AH..BH. */

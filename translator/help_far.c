@@ -289,7 +289,6 @@ static int far_ptr(struct guest_cpu *c, const struct dec_insn *in, bool call)
 static int far_mem(struct guest_cpu *c, const struct dec_insn *in, bool call)
 {
     struct far f = { .next = dec_next_ip(in), .size = in->opsize, .call = call };
-    uint64_t lin;
 
     if (!in->has_mem) {
         cpu_raise(c, EXC_UD);
@@ -297,9 +296,7 @@ static int far_mem(struct guest_cpu *c, const struct dec_insn *in, bool call)
     if (f.size == 8 && c->model.vendor_amd) {
         f.size = 4;
     }
-    lin = opnd_lin(c, in, f.size + 2, false);
-    f.off = f.size == 2 ? guest_ld16(c, lin) : f.size == 4 ? guest_ld32(c, lin) : guest_ld64(c, lin);
-    f.sel = guest_ld16(c, lin_wrap(c, lin + f.size));
+    f.off = opnd_far(c, in, f.size, &f.sel);
     return far_transfer(c, &f);
 }
 

@@ -138,18 +138,19 @@ int help_xlat(struct guest_cpu *c, const struct dec_insn *in)
 int help_bound(struct guest_cpu *c, const struct dec_insn *in)
 {
     unsigned size = in->opsize == 2 ? 2 : 4;
-    uint64_t lin = opnd_lin(c, in, 2 * size, false);
-    uint64_t v = GPR(c, in->reg);
+    uint64_t ea = opnd_ea(c, in), v = GPR(c, in->reg);
+    uint64_t lin = seg_lin(c, in->seg, ea, size, false);
+    uint64_t upper = seg_lin(c, in->seg, (ea + size) & size_mask(in->adsize), size, false);   /* wraps by itself */
     int32_t idx, lo, hi;
 
     if (size == 2) {
         idx = (int16_t)v;
         lo = (int16_t)guest_ld16(c, lin);
-        hi = (int16_t)guest_ld16(c, lin + 2);
+        hi = (int16_t)guest_ld16(c, upper);
     } else {
         idx = (int32_t)v;
         lo = (int32_t)guest_ld32(c, lin);
-        hi = (int32_t)guest_ld32(c, lin + 4);
+        hi = (int32_t)guest_ld32(c, upper);
     }
     if (idx < lo || idx > hi)
         cpu_raise(c, EXC_BR);

@@ -171,15 +171,16 @@ int help_lxs(struct guest_cpu *c, const struct dec_insn *in)
     static const uint8_t by_opcode[8] = { [2] = S_SS, [4] = S_FS, [5] = S_GS }; /* 0F B2, B4, B5 */
     unsigned seg = in->map == 1 ? by_opcode[in->opcode & 7] : in->opcode == 0xc4 ? S_ES : S_DS;
     unsigned size = in->opsize;
-    uint64_t lin, off;
+    uint64_t off;
     uint16_t sel;
 
     if (!in->has_mem) {
         cpu_raise(c, EXC_UD);
     }
-    lin = opnd_lin(c, in, size + 2, false);
-    off = size == 2 ? guest_ld16(c, lin) : size == 4 ? guest_ld32(c, lin) : guest_ld64(c, lin);
-    sel = guest_ld16(c, lin_wrap(c, lin + size));
+    if (size == 8 && c->model.vendor_amd) {
+        size = 4;   /* no m16:64 there (APM vol. 3, LDS) */
+    }
+    off = opnd_far(c, in, size, &sel);
     seg_load(c, seg, sel);
     gpr_write(c, in->reg, size, false, off);
     return HELP_NEXT;

@@ -130,6 +130,15 @@ static void st(struct guest_cpu *c, uint64_t lin, unsigned size, uint64_t val)
     }
 }
 
+uint64_t opnd_far(struct guest_cpu *c, const struct dec_insn *in, unsigned size, uint16_t *sel)
+{
+    uint64_t ea = opnd_ea(c, in);
+    uint64_t off = ld(c, seg_lin(c, in->seg, ea, size, false), size);
+
+    *sel = guest_ld16(c, seg_lin(c, in->seg, trunc_size(ea + size, in->adsize), 2, false));
+    return off;
+}
+
 /* ---- operands by table column ---- */
 
 uint64_t opnd_read(struct guest_cpu *c, const struct dec_insn *in, unsigned i)

@@ -17,6 +17,7 @@ enum {
     P_PML4 = 0x1000, P_PDPT = 0x2000, P_PD = 0x3000, P_PT = 0x4000, P_KPDPT = 0x5000, P_KPD = 0x6000,
     P_PD32 = 0x7000, P_PT32 = 0x8000, P_PT_ALIAS = 0x9000, P_GDT = 0xa000, P_IDT = 0xb000, P_LDT = 0xc000,
     P_TSS = 0xd000, P_HANDLERS = 0xe000, P_KSTACK = 0x11000, /* top */
+    P_IVT = 0x12000,
 };
 #define KLIN64 0xffff800000000000ull
 #define KLIN32 0xc0000000ull
@@ -181,8 +182,9 @@ static uint64_t window_pte(uint32_t off)
     bool data = off >= DATA_OFF && off < DATA_OFF + DATA_SIZE;
     bool stack = off >= STACK_OFF && off < STACK_OFF + STACK_SIZE;
     bool near_ro = off >= RO_OFF - 4096 && off <= RO_OFF + 4096;
+    bool big = off >= BIG_OFF && off < BIG_OFF + BIG_SIZE;
 
-    if (off >= WIN_SIZE || !(off < CODE_SIZE || data || stack || near_ro))
+    if (off >= WIN_SIZE || !(off < CODE_SIZE || data || stack || near_ro || big))
         return 0;
     return (WIN_PHYS + off) | 1 | 4 | (off == RO_OFF ? 0 : 2);
 }
@@ -236,6 +238,10 @@ static void make_descriptors(struct machine *m, bool long_mode)
     put_desc(m, P_LDT + (SEL_CS16 & ~7u), LIN_CODE, 0xffff, ATTR_CODE | DESC_DPL);
     put_desc(m, P_LDT + (SEL_DS16 & ~7u), LIN_DATA, DATA_SIZE - 1, ATTR_DATA | DESC_DPL);
     put_desc(m, P_LDT + (SEL_SS16 & ~7u), LIN_STACK, STACK_SIZE - 1, ATTR_DATA | DESC_DPL);
+    put_desc(m, P_LDT + (SEL_FS & ~7u), LIN_DATA + 0x1000, 0x1fff, ATTR_DATA | DESC_DPL);
+    put_desc(m, P_LDT + (SEL_GS & ~7u), LIN_DATA, 0xfff, ATTR_DATA | DESC_DPL | DESC_E | DESC_B);
+    put_desc(m, P_LDT + (SEL_BIG & ~7u), LIN + BIG_OFF, BIG_SIZE - 1, ATTR_DATA | DESC_DPL);
+    put_desc(m, P_GDT + (SEL_CPU & ~7u), 0, 0, DESC_P | DESC_S | DESC_A | DESC_E | DESC_DPL | DESC_B);
     memset(m->ram + P_TSS, 0, 0x68);
     if (long_mode) {
         put64(m, P_TSS + 4, k + P_KSTACK);
@@ -273,6 +279,20 @@ static void set_model(struct guest_cpu *c)
     c->model.xcr0_supported = 7;
 }
 
+/* Real-mode vectors: the same handlers, in segment 0. */
+static void set_real_regs(struct machine *m)
+{
+    struct guest_cpu *c = m->c;
+
+    for (unsigned v = 0; v < 256; v++)
+        put32(m, P_IVT + 4 * v, P_HANDLERS + 16 * v);
+    c->cr[0] = CR0_MP | CR0_ET | CR0_NE | CR0_AM;
+    c->cr[4] &= ~(uint64_t)(CR4_PAE | CR4_PSE);
+    c->efer = 0;
+    c->idt.base = P_IVT;
+    c->idt.limit = 0x3ff;
+}
+
 static void set_system_regs(struct machine *m, enum snip_mode mode)
 {
     struct guest_cpu *c = m->c;
@@ -291,6 +311,8 @@ static void set_system_regs(struct machine *m, enum snip_mode mode)
     c->idt.limit = 0xfff;
     seg_set(c, S_TR, SEL_TSS, k + P_TSS, 0x67, DESC_P | 11u << DESC_TYPE_SHIFT);
     seg_set(c, S_LDT, SEL_LDT, k + P_LDT, 0xfff, DESC_P | 2u << DESC_TYPE_SHIFT);
+    if (mode == SM_REAL)
+        set_real_regs(m);
     cpu_update_hflags(c);
     tlb_cr3_written(c, false);
     tlb_flush_all(c, TLBF_OTHER);
@@ -298,25 +320,46 @@ static void set_system_regs(struct machine *m, enum snip_mode mode)
 
 void machine_set_mode(struct machine *m, enum snip_mode mode)
 {
-    bool was_lm = m->mode == SM_64 || m->mode == SM_COMPAT, lm = mode == SM_64 || mode == SM_COMPAT;
+    static const unsigned kind[SM_COUNT] = { [SM_32] = 1, [SM_16] = 1, [SM_V86] = 1, [SM_REAL] = 2 };
 
-    if (!m->mode_valid || was_lm != lm)
+    if (!m->mode_valid || kind[m->mode] != kind[mode])
         set_system_regs(m, mode);
     m->mode = mode;
     m->mode_valid = true;
 }
 
-static void set_user_segs(struct guest_cpu *c, enum snip_mode mode)
+/* Real and v86 mode have the hidden parts of protected mode (and the selectors, for PUSH and MOV): what the host can
+ * be compared with. */
+static void set_segs16(struct guest_cpu *c, enum snip_mode mode, bool big)
+{
+    uint64_t off = mode == SM_REAL ? (uint64_t)WIN_PHYS - LIN : 0;    /* no paging */
+    uint32_t data = ATTR_DATA | DESC_DPL;
+
+    seg_set(c, S_CS, SEL_CS16, LIN_CODE + off, 0xffff, (mode == SM_16 ? ATTR_CODE : ATTR_DATA) | DESC_DPL);
+    if (big) {
+        seg_set(c, S_DS, SEL_BIG, LIN + BIG_OFF + off, BIG_SIZE - 1, data);
+        c->seg[S_ES] = c->seg[S_SS] = c->seg[S_DS];
+    } else {
+        seg_set(c, S_DS, SEL_DS16, LIN_DATA + off, DATA_SIZE - 1, data);
+        c->seg[S_ES] = c->seg[S_DS];
+        seg_set(c, S_SS, SEL_SS16, LIN_STACK + off, STACK_SIZE - 1, data);
+    }
+    seg_set(c, S_FS, SEL_FS, LIN_DATA + 0x1000 + off, 0x1fff, data);
+    if (mode == SM_16)
+        seg_set(c, S_GS, SEL_GS, LIN_DATA, 0xfff, data | DESC_E | DESC_B);
+    else
+        seg_set(c, S_GS, SEL_FS, LIN_DATA + 0x1000 + off, 0x1fff, data);
+}
+
+static void set_user_segs(struct guest_cpu *c, enum snip_mode mode, bool big)
 {
     uint32_t flat = DESC_G | DESC_B;
 
-    c->cpl = 3;
+    c->cpl = mode == SM_REAL ? 0 : 3;
     c->eflags &= ~FL_VM;
-    if (mode == SM_16) {
-        seg_set(c, S_CS, SEL_CS16, LIN_CODE, 0xffff, ATTR_CODE | DESC_DPL);
-        seg_set(c, S_DS, SEL_DS16, LIN_DATA, DATA_SIZE - 1, ATTR_DATA | DESC_DPL);
-        seg_set(c, S_ES, SEL_DS16, LIN_DATA, DATA_SIZE - 1, ATTR_DATA | DESC_DPL);
-        seg_set(c, S_SS, SEL_SS16, LIN_STACK, STACK_SIZE - 1, ATTR_DATA | DESC_DPL);
+    if (snip_is16(mode)) {
+        set_segs16(c, mode, big);
+        return;
     } else {
         if (mode == SM_64)
             seg_set(c, S_CS, SEL_UCS64, 0, ~0u, ATTR_CODE | DESC_DPL | DESC_G | DESC_L);
@@ -326,8 +369,13 @@ static void set_user_segs(struct guest_cpu *c, enum snip_mode mode)
         seg_set(c, S_ES, SEL_UDS, 0, ~0u, ATTR_DATA | DESC_DPL | flat);
         seg_set(c, S_SS, SEL_UDS, 0, ~0u, ATTR_DATA | DESC_DPL | flat);
     }
-    seg_set_null(c, S_FS, 0);
-    seg_set_null(c, S_GS, 0);
+    if (mode == SM_64 || !snip_ldt) {
+        seg_set_null(c, S_FS, 0);
+        seg_set_null(c, S_GS, 0);
+    } else {
+        seg_set(c, S_FS, SEL_FS, LIN_DATA + 0x1000, 0x1fff, ATTR_DATA | DESC_DPL);
+        seg_set(c, S_GS, SEL_GS, LIN_DATA, 0xfff, ATTR_DATA | DESC_DPL | DESC_E | DESC_B);
+    }
 }
 
 static void set_kernel_segs(struct guest_cpu *c)
@@ -341,14 +389,16 @@ static void set_kernel_segs(struct guest_cpu *c)
     seg_set_null(c, S_GS, 0);
 }
 
-static void load_state(struct guest_cpu *c, const struct snip_state *in)
+static void load_state(struct guest_cpu *c, const struct snip_state *in, enum snip_mode mode)
 {
     for (unsigned i = 0; i < 16; i++)
         GPR(c, i) = in->gpr[i];
     c->rip = in->rip;
-    cpu_set_eflags(c, (uint32_t)in->rflags, ~0u);
-    c->seg[S_FS].base = in->fs_base;
-    c->seg[S_GS].base = in->gs_base;
+    cpu_set_eflags(c, (uint32_t)in->rflags | (mode == SM_V86 ? FL_VM : 0), ~0u);
+    if (mode == SM_64) {
+        c->seg[S_FS].base = in->fs_base;
+        c->seg[S_GS].base = in->gs_base;
+    }
     memcpy(c->fpu, in->ximg, XIMG_SIZE);
     fpu_ptr_clear(c);
     fpu_ptr_from_fx(c, in->ximg, true);
@@ -378,6 +428,26 @@ static bool pushes_error(int v)
     return v == 8 || (v >= 10 && v <= 14) || v == 17;
 }
 
+/* The same in real mode: IP, CS and FLAGS are on the program's own stack. */
+static void read_real_frame(struct machine *m, struct snip_state *out)
+{
+    struct guest_cpu *c = m->c;
+    uint32_t h = (uint32_t)c->rip - P_HANDLERS, ss = (uint32_t)c->seg[S_SS].base;
+    uint16_t sp = (uint16_t)GPR(c, R_RSP), word[3];
+
+    if (h >= 4096 || (h & 15) > 1 || c->seg[S_CS].base) {
+        out->vector = -2;
+        return;
+    }
+    for (unsigned i = 0; i < 3; i++)
+        memcpy(&word[i], m->ram + ss + (uint16_t)(sp + 2 * i), 2);
+    out->vector = (int)(h >> 4);
+    out->rip = word[0];
+    out->sel[S_CS] = word[1];
+    out->rflags = word[2];
+    out->gpr[R_RSP] = (out->gpr[R_RSP] & ~0xffffull) | (uint16_t)(sp + 6);
+}
+
 /* The handler's HLT was reached: read its frame. */
 static void read_frame(struct machine *m, struct snip_state *out)
 {
@@ -401,6 +471,11 @@ static void read_frame(struct machine *m, struct snip_state *out)
     out->sel[S_SS] = (uint16_t)get64(m, phys + 4 * w);
     out->rflags = get64(m, phys + 2 * w);
     out->gpr[R_RSP] = get64(m, phys + 3 * w);
+    if (out->rflags & FL_VM) {
+        static const uint8_t order[] = { S_ES, S_DS, S_FS, S_GS };
+        for (unsigned i = 0; i < 4; i++)
+            out->sel[order[i]] = (uint16_t)get64(m, phys + (5 + i) * w);
+    }
     if (!lm) {
         out->rip = (uint32_t)out->rip;
         out->rflags = (uint32_t)out->rflags;
@@ -415,8 +490,8 @@ void machine_run(struct machine *m, enum snip_mode mode, const struct snip_state
     struct guest_cpu *c = m->c;
 
     machine_set_mode(m, mode);
-    set_user_segs(c, mode);
-    load_state(c, in);
+    set_user_segs(c, mode, in->big);
+    load_state(c, in, mode);
     cpu_update_hflags(c);
     m->polls = 0;
     enum vcpu_exit why = xbt_vcpu_run(c);
@@ -424,7 +499,7 @@ void machine_run(struct machine *m, enum snip_mode mode, const struct snip_state
     store_fpu(c, out);
     out->vector = -1;
     if (why == VCPU_EXIT_HALT)
-        read_frame(m, out);
+        mode == SM_REAL ? read_real_frame(m, out) : read_frame(m, out);
     else if (why == VCPU_EXIT_SHUTDOWN)
         out->vector = -3;
 }
@@ -435,7 +510,7 @@ void machine_run_kernel(struct machine *m, const struct snip_state *in, struct s
 
     machine_set_mode(m, SM_64);
     set_kernel_segs(c);
-    load_state(c, in);
+    load_state(c, in, SM_64);
     cpu_update_hflags(c);
     m->polls = 0;
     enum vcpu_exit why = xbt_vcpu_run(c);

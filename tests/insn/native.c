@@ -22,15 +22,14 @@ static enum { IDLE, START, RUN } phase;
 static const struct snip_state *run_in;
 static struct snip_state *run_out;
 static enum snip_mode run_mode;
-static bool ldt_ok;
 static uint64_t host_fs;
 static greg_t host_gregs[NGREG];
 static uint8_t host_ximg[XIMG_SIZE];
 
 static void sel_of(enum snip_mode mode, uint64_t *cs, uint64_t *ss)
 {
-    *cs = mode == SM_64 ? SEL_UCS64 : mode == SM_16 ? SEL_CS16 : SEL_UCS32;
-    *ss = mode == SM_16 ? SEL_SS16 : SEL_UDS;
+    *cs = mode == SM_64 ? SEL_UCS64 : snip_is16(mode) ? SEL_CS16 : SEL_UCS32;
+    *ss = !snip_is16(mode) ? SEL_UDS : run_in->big ? SEL_BIG : SEL_SS16;
 }
 
 static const int greg_of[16] = {
@@ -67,8 +66,10 @@ static void enter(ucontext_t *uc)
         __asm__ volatile("wrgsbase %0" : : "r"(run_in->gs_base));
         __asm__ volatile("wrfsbase %0" : : "r"(run_in->fs_base));
     }
-    if (run_mode == SM_16)
-        __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SEL_DS16));
+    if (run_mode != SM_64 && snip_ldt)
+        __asm__ volatile("mov %0, %%fs; mov %1, %%gs" : : "r"(SEL_FS), "r"(run_mode > SM_16 ? SEL_FS : SEL_GS));
+    if (snip_is16(run_mode))
+        __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(run_in->big ? SEL_BIG : SEL_DS16));
 }
 
 static void get_selectors(uint16_t *sel, uint64_t csgsfs)
@@ -168,14 +169,15 @@ static void protect_window(void)
         bool data = off >= DATA_OFF && off < DATA_OFF + DATA_SIZE;
         bool stack = off >= STACK_OFF && off < STACK_OFF + STACK_SIZE;
         bool near_ro = off >= RO_OFF - 4096 && off <= RO_OFF + 4096;
+        bool big = off >= BIG_OFF && off < BIG_OFF + BIG_SIZE;
         int prot = off == RO_OFF ? PROT_READ | PROT_EXEC
-                   : data || stack || near_ro ? PROT_READ | PROT_WRITE | PROT_EXEC : PROT_NONE;
+                   : data || stack || near_ro || big ? PROT_READ | PROT_WRITE | PROT_EXEC : PROT_NONE;
         mprotect(native_win + off, 4096, prot);
         mprotect(native_win + ALIAS_OFF + off, 4096, prot);
     }
 }
 
-static bool set_ldt(unsigned n, uint32_t base, uint32_t limit, bool code)
+static bool set_ldt(unsigned n, uint32_t base, uint32_t limit, unsigned contents)
 {
     struct user_desc d;
 
@@ -183,7 +185,8 @@ static bool set_ldt(unsigned n, uint32_t base, uint32_t limit, bool code)
     d.entry_number = n;
     d.base_addr = base;
     d.limit = limit;
-    d.contents = code ? 2 : 0;
+    d.contents = contents;         /* 0 data, 1 expand-down, 2 code */
+    d.seg_32bit = contents == 1;
     d.useable = 1;
     return syscall(SYS_modify_ldt, 0x11, &d, sizeof(d)) == 0;
 }
@@ -199,8 +202,9 @@ void native_init(void)
         exit(77);
     }
     __asm__ volatile("rdfsbase %0" : "=r"(host_fs));
-    ldt_ok = set_ldt(0, LIN_CODE, 0xffff, true) && set_ldt(1, LIN_DATA, DATA_SIZE - 1, false) &&
-             set_ldt(2, LIN_STACK, STACK_SIZE - 1, false);
+    snip_ldt = set_ldt(0, LIN_CODE, 0xffff, 2) && set_ldt(1, LIN_DATA, DATA_SIZE - 1, 0) &&
+             set_ldt(2, LIN_STACK, STACK_SIZE - 1, 0) && set_ldt(3, LIN_DATA + 0x1000, 0x1fff, 0) &&
+             set_ldt(4, LIN_DATA, 0xfff, 1) && set_ldt(5, LIN + BIG_OFF, BIG_SIZE - 1, 0);
     /* 64-bit code never looks at these; 32-bit code needs them. */
     __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SEL_UDS));
     memset(&sa, 0, sizeof(sa));
@@ -228,7 +232,7 @@ void native_own_window(const uint8_t *win)
 
 bool native_has_mode(enum snip_mode mode)
 {
-    return mode != SM_16 || ldt_ok;
+    return !snip_is16(mode) || snip_ldt;
 }
 
 void __attribute__((noinline)) native_run(enum snip_mode mode, const struct snip_state *in, struct snip_state *out)

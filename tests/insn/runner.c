@@ -36,11 +36,41 @@ static uint64_t interesting(struct runner *r)
     return v[runner_rand(r) % (sizeof(v) / sizeof(v[0]))];
 }
 
-static uint64_t rand_value(struct runner *r)
+uint64_t runner_value(struct runner *r)
 {
     uint64_t k = runner_rand(r);
 
     return k & 3 ? runner_rand(r) : interesting(r);
+}
+
+/* Floating-point numbers of every class: zero, denormal, normal near 1, large, infinity, quiet and signalling NaN. */
+static uint64_t float_bits(struct runner *r, unsigned mant_bits, unsigned exp_bits)
+{
+    uint64_t bias = (1ull << (exp_bits - 1)) - 1, top = (1ull << exp_bits) - 1;
+    uint64_t mant = runner_rand(r) & ((1ull << mant_bits) - 1), quiet = 1ull << (mant_bits - 1), exp;
+
+    switch (runner_rand(r) >> 40 & 15) {
+    case 0: exp = mant = 0; break;
+    case 1: exp = 0; break;
+    case 2: exp = 0; mant = 1; break;
+    case 3: exp = top; mant = 0; break;
+    case 4: exp = top; mant |= quiet; break;
+    case 5: exp = top; mant = (mant & ~quiet) | 1; break;
+    case 6: exp = top - 1; break;
+    case 7: exp = 1; break;
+    case 8: exp = bias; mant = 0; break;
+    case 9: exp = bias + mant_bits + 8 - (runner_rand(r) >> 33) % 12; break;   /* around the integers' ends */
+    default: exp = bias + 20 - (runner_rand(r) >> 33) % 40;
+    }
+    return (runner_rand(r) >> 63) << (mant_bits + exp_bits) | exp << mant_bits | mant;
+}
+
+/* Eight bytes of integers, floats or doubles. */
+static uint64_t vector_value(struct runner *r, unsigned kind)
+{
+    if (kind == 0)
+        return runner_value(r);
+    return kind == 1 ? float_bits(r, 23, 8) | float_bits(r, 23, 8) << 32 : float_bits(r, 52, 11);
 }
 
 void runner_init(struct runner *r, const char *machine, uint64_t seed)
@@ -58,16 +88,18 @@ void runner_init(struct runner *r, const char *machine, uint64_t seed)
     r->m = machine_new(o);
     native_init();
     for (unsigned i = 0; i < sizeof(noise); i += 8) {
-        uint64_t v = rand_value(r);
+        uint64_t v = vector_value(r, i >> 8 & 1 ? 0 : 1 + (i >> 9 & 1));
         memcpy(noise + i, &v, 8);
     }
+    memcpy(native_win + BIG_OFF, noise, BIG_SIZE);
+    memcpy(r->m->win + BIG_OFF, noise, BIG_SIZE);
     native_set_ro_page(noise);
     memcpy(r->m->win + RO_OFF, noise, 4096);
 }
 
 uint32_t runner_next_place(struct runner *r, const struct snippet *s, unsigned tail)
 {
-    uint32_t end = CODE_OFF + (s->mode == SM_16 ? 0x10000 : CODE_SIZE);
+    uint32_t end = CODE_OFF + (snip_is16(s->mode) ? 0x10000 : CODE_SIZE);
     uint32_t at = (r->next_code + 15) & ~15u;
 
     if (tail)
@@ -100,10 +132,12 @@ void runner_place_at(struct runner *r, struct snippet *s, uint32_t at)
 
 static void rand_ximg(struct runner *r, uint8_t *img)
 {
+    unsigned kind = (unsigned)(runner_rand(r) >> 33) % 3;
+
     ximg_init(img);
     for (unsigned i = 0; i < 16; i++) {
         for (unsigned k = 0; k < 2; k++) {
-            uint64_t lo = rand_value(r), hi = rand_value(r);
+            uint64_t lo = vector_value(r, kind), hi = vector_value(r, kind);
             memcpy(img + 160 + 16 * i + 8 * k, &lo, 8);
             memcpy(img + 576 + 16 * i + 8 * k, &hi, 8);
         }
@@ -113,7 +147,7 @@ static void rand_ximg(struct runner *r, uint8_t *img)
     img[3] = (uint8_t)(top << 3);
     img[4] = (uint8_t)runner_rand(r) | (uint8_t)runner_rand(r);
     for (unsigned i = 0; i < 8; i++) {
-        uint64_t mant = rand_value(r);
+        uint64_t mant = runner_value(r);
         uint16_t exp = (uint16_t)(0x3fff - 40 + runner_rand(r) % 80) | (runner_rand(r) & 1 ? 0x8000 : 0);
         switch (runner_rand(r) & 15) {
         case 0: exp |= 0x7fff; break;
@@ -136,8 +170,8 @@ void runner_random_state(struct runner *r, enum snip_mode mode, struct snip_stat
 {
     memset(st, 0, sizeof(*st));
     for (unsigned i = 0; i < 16; i++)
-        st->gpr[i] = rand_value(r);
-    uint64_t data = mode == SM_16 ? 0 : LIN_DATA, stack = mode == SM_16 ? 0 : LIN_STACK;
+        st->gpr[i] = runner_value(r);
+    uint64_t data = snip_is16(mode) ? 0 : LIN_DATA, stack = snip_is16(mode) ? 0 : LIN_STACK;
     st->gpr[R_RBX] = data + 0x1800 + (runner_rand(r) & 0x7f8);
     st->gpr[R_RSI] = data + 0x0800 + (runner_rand(r) & 0x7ff);
     st->gpr[R_RDI] = data + 0x2800 + (runner_rand(r) & 0x7ff);
@@ -294,7 +328,7 @@ static bool address_fault(int vector)
 /* INT1 (a program that went astray): hypervisors report its own address instead of the next one's. */
 static bool icebp(struct runner *r, const struct snippet *s, const struct snip_state *a, const struct snip_state *b)
 {
-    uint64_t off = a->rip - (s->mode == SM_16 ? 0 : LIN);
+    uint64_t off = a->rip - (snip_is16(s->mode) ? 0 : LIN);
 
     return a->vector == 1 && b->vector == 1 && b->rip == a->rip + 1 && off < WIN_SIZE && r->m->win[off] == 0xf1;
 }
@@ -305,11 +339,16 @@ static void diff_states(struct diff *d, struct runner *r, const struct snippet *
     bool is64 = s->mode == SM_64, early = a->vector != TRAP_END;
     uint32_t ignore = s->fl_ignore | (early ? s->fl_ignore_early : 0);
 
+    if (s->mode == SM_REAL) {
+        ignore |= ~0xffffu; /* pushes FLAGS, and no error code */
+        b->error = a->error;
+    }
     if ((s->microcoded || s->rep) && a->vector == 1)
         ignore |= FL_RF;    /* inside a REP: Intel sets it, AMD does not */
 
     /* Microcode makes its checks in an order of its own. */
-    if (a->vector != b->vector && !(s->microcoded && address_fault(a->vector) && address_fault(b->vector)))
+    bool order = s->microcoded || (s->rep && a->vector == 17);   /* MOVS: source misaligned, destination not there */
+    if (a->vector != b->vector && !(order && address_fault(a->vector) && address_fault(b->vector)))
         DIFF(d, "    exception: native %d  xbt %d\n", a->vector, b->vector);
     if (!s->microcoded || a->vector == b->vector)
         diff_u64(d, "error", a->error, b->error, runner_error_mask(s, a));
@@ -317,8 +356,14 @@ static void diff_states(struct diff *d, struct runner *r, const struct snippet *
         diff_u64(d, "cr2", a->cr2, b->cr2, ~0ull);
     if (!icebp(r, s, a, b))
         diff_u64(d, "rip", a->rip, b->rip, ~0ull);
+    if (early && s->early_regs) {
+        uint64_t sp = b->gpr[R_RSP];
+        memcpy(b->gpr, a->gpr, sizeof(b->gpr));
+        b->gpr[R_RSP] = sp;
+    }
     for (unsigned i = 0; i < (is64 ? 16 : 8); i++)
-        diff_u64(d, gpr_names[i], a->gpr[i], b->gpr[i], is64 ? ~0ull : 0xffffffffull);
+        diff_u64(d, gpr_names[i], a->gpr[i], b->gpr[i],
+                 is64 ? ~0ull : s->sp16 && i == R_RSP ? 0xffffull : 0xffffffffull);
     for (unsigned i = 0; i < 6; i++) {
         static const char *const names[6] = { "es", "cs", "ss", "ds", "fs", "gs" };
         diff_u64(d, names[i], null_is_0(a->sel[i]), null_is_0(b->sel[i]), ~0ull);
@@ -330,10 +375,15 @@ static void diff_states(struct diff *d, struct runner *r, const struct snippet *
     }
     diff_ximg(d, s, a->vector, a->ximg, b->ximg);
     diff_memory(d, r, "data", DATA_OFF, DATA_SIZE);
-    if (s->early_push && a->vector == 13)
+    if (s->early_push && (a->vector == 12 || a->vector == 13)) {
         memcpy(r->m->win + STACK_OFF, native_win + STACK_OFF, STACK_SIZE);
+        memcpy(r->m->win + BIG_OFF, native_win + BIG_OFF, BIG_SIZE);
+        memcpy(r->m->win + RO_OFF - 4096, native_win + RO_OFF - 4096, 3 * 4096);
+    }
     diff_memory(d, r, "stack", STACK_OFF, STACK_SIZE);
     diff_memory(d, r, "ro-1", RO_OFF - 4096, 3 * 4096);
+    if (a->big)
+        diff_memory(d, r, "big", BIG_OFF, BIG_SIZE);
     diff_memory(d, r, "code", s->at, s->len);
 }
 
@@ -341,7 +391,7 @@ static void print_code(const struct snippet *s)
 {
     csh h;
     cs_insn *insn;
-    cs_mode mode = s->mode == SM_64 ? CS_MODE_64 : s->mode == SM_16 ? CS_MODE_16 : CS_MODE_32;
+    cs_mode mode = s->mode == SM_64 ? CS_MODE_64 : snip_is16(s->mode) ? CS_MODE_16 : CS_MODE_32;
 
     printf("   ");
     for (unsigned i = 0; i < s->len && i < 600; i++)
@@ -364,6 +414,26 @@ static void print_input(const struct snippet *s, const struct snip_state *st)
     printf(" rflags=%llx\n", (unsigned long long)st->rflags);
 }
 
+/* In real mode the exception's frame is on the program's stack, below SP. */
+static void drop_real_frame(struct runner *r, const struct snip_state *st, const struct snip_state *b)
+{
+    uint32_t base = st->big ? BIG_OFF : STACK_OFF, size = st->big ? BIG_SIZE : STACK_SIZE;
+
+    for (unsigned i = 1; i <= 6; i++) {
+        uint16_t off = (uint16_t)(b->gpr[R_RSP] - i);
+        if (off < size)
+            r->m->win[base + off] = native_win[base + off];
+    }
+}
+
+/* No room for that frame (a word must not wrap): the processor shuts down. */
+static bool no_real_frame(const struct snip_state *st, const struct snip_state *a)
+{
+    uint16_t sp = (uint16_t)a->gpr[R_RSP];
+
+    return st->big ? sp < 6 && (sp & 1) : sp < 6 || sp > STACK_SIZE;
+}
+
 bool runner_diff(struct runner *r, const struct snippet *s, const struct snip_state *st, struct snip_state *a,
                  struct snip_state *b)
 {
@@ -372,6 +442,14 @@ bool runner_diff(struct runner *r, const struct snippet *s, const struct snip_st
     r->runs++;
     r->ended[a->vector >= 0 && a->vector < 33 ? a->vector : 33]++;
     d.n = d.count = 0;
+    if (s->mode == SM_REAL) {
+        if (b->vector == -3 && no_real_frame(st, a)) {
+            memcpy(r->m->win + STACK_OFF, native_win + STACK_OFF, STACK_SIZE);
+            memcpy(r->m->win + BIG_OFF, native_win + BIG_OFF, BIG_SIZE);
+            return true;
+        }
+        drop_real_frame(r, st, b);
+    }
     diff_states(&d, r, s, a, b);
     if (!d.count)
         return true;
@@ -391,7 +469,7 @@ bool runner_compare(struct runner *r, const struct snippet *s, struct snip_state
 {
     struct snip_state a, b;
 
-    st->rip = s->mode == SM_16 ? s->at - CODE_OFF : LIN + s->at;
+    st->rip = snip_is16(s->mode) ? s->at - CODE_OFF : LIN + s->at;
     native_run(s->mode, st, &a);
     machine_run(r->m, s->mode, st, &b);
     return runner_diff(r, s, st, &a, &b);

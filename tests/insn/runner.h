@@ -30,10 +30,14 @@ struct snippet {
                               * is not compared after a fault */
     bool rep;                /* may stop inside a REP */
     bool early_push;         /* CALL to a bad target: the return address may have been stored */
+    bool sp16;               /* RETF n on a 16-bit stack: AMD carries into ESP[31:16] */
+    bool early_regs;         /* POPA: registers read before the fault may have been loaded */
 };
 
 void runner_init(struct runner *r, const char *machine, uint64_t seed);
 uint64_t runner_rand(struct runner *r);
+/* Random, often a value at which arithmetic changes its mind. */
+uint64_t runner_value(struct runner *r);
 /* Copy the snippet into both windows, INT3s around it.  `tail`: it starts so many bytes before a page's end; 0 =
  * anywhere. */
 /* Window offset at which runner_place() will put it. */

@@ -4,7 +4,8 @@
 
 #include "tests/insn/state.h"
 
-const char *const snip_mode_names[SM_COUNT] = { "64", "compat", "32", "16" };
+bool snip_ldt;
+const char *const snip_mode_names[SM_COUNT] = { "64", "compat", "32", "16", "real", "v86" };
 
 void ximg_init(uint8_t *img)
 {

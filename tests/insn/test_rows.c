@@ -13,7 +13,7 @@
 #include "tests/insn/gen.h"
 
 struct totals {
-    unsigned rows, excluded, not_encoded, failed;
+    unsigned rows, forms, excluded, not_encoded, failed;
 };
 
 static void describe(const struct insn_row *row, char *buf, size_t n)
@@ -30,24 +30,21 @@ static void describe(const struct insn_row *row, char *buf, size_t n)
              map[row->map & 3], row->opcode, ext, row->modrm == -2 ? " mem" : row->modrm == -3 ? " reg" : "");
 }
 
-static bool available(const struct insn_row *row, enum snip_mode mode)
-{
-    return mode == SM_64 ? !(row->attr & IA_NO64) : !(row->attr & IA_ONLY64);
-}
-
-static void run_encoding(struct runner *r, const struct insn_row *row, enum snip_mode mode, const char *name,
-                         unsigned states)
+/* One encoding of the form, from several states; each state has its memory operand somewhere else. */
+static unsigned run_encoding(struct runner *r, const struct insn_row *row, enum snip_mode mode, const char *name,
+                             const struct gen_form *f, unsigned states, unsigned *place)
 {
     static const uint8_t nothing[16];
     struct snip_state st;
     struct gen_insn g;
     struct snippet s = { .name = name, .mode = mode, .code = nothing, .len = 15 };
-    unsigned tail = runner_rand(r) % 8 == 0 ? 1 + (unsigned)(runner_rand(r) % 8) : 0;
+    unsigned tail = runner_rand(r) % 8 == 0 ? 1 + (unsigned)(runner_rand(r) % 8) : 0, done = 0;
 
     /* The instruction's address must be known before its bytes: place first, then write them there. */
     uint32_t at = runner_next_place(r, &s, tail);
-    if (!gen_encode(r, row, mode, mode == SM_16 ? at : LIN + at, &g))
-        return;
+    gen_set_place((int)(*place % GP_COUNT));
+    if (!gen_encode_form(r, row, mode, snip_is16(mode) ? at : LIN + at, f, &g))
+        return 0;
     s.code = g.bytes;
     s.len = g.len;
     runner_place(r, &s, tail);
@@ -55,33 +52,56 @@ static void run_encoding(struct runner *r, const struct insn_row *row, enum snip
     s.microcoded = row->cls == CL_HELPER || strstr(row->name, "maskmov") || row->op[0].size == OS_T ||
                    (row->cls == CL_STRING && (row->opcode & 0xfe) == 0xa6);
     s.rep = row->cls == CL_STRING;
-    s.early_push = row->cls == CL_CALL_IND;
+    s.early_push = row->cls == CL_CALL_IND || strcmp(row->name, "callf") == 0;
+    s.sp16 = snip_is16(mode) && strcmp(row->name, "retf") == 0;
+    s.early_regs = strcmp(row->name, "popa") == 0;
     for (unsigned k = 0; k < states; k++) {
+        gen_set_place((int)((*place)++ % GP_COUNT));
         runner_random_memory(r);
         runner_random_state(r, mode, &st);
-        if (gen_fix_state(r, &g, mode, &st))
+        if (gen_fix_state(r, &g, mode, &st)) {
             runner_compare(r, &s, &st);
+            done++;
+        }
     }
+    return done;
+}
+
+/* Rows do not depend on each other: a failing one can be run alone. */
+static uint64_t row_seed(const struct insn_row *row, const char *name, enum snip_mode mode, uint64_t seed)
+{
+    uint64_t h = seed * 0x9e3779b97f4a7c15ull + mode * 0x100001b3ull + row->attr;
+
+    for (; *name; name++)
+        h = (h ^ (uint8_t)*name) * 0x100000001b3ull;
+    return h | 1;
 }
 
 static void run_row(struct runner *r, const struct insn_row *row, enum snip_mode mode, unsigned encodings,
-                    unsigned states, struct totals *t)
+                    unsigned states, uint64_t seed, struct totals *t)
 {
     unsigned long runs = r->runs, bad = r->mismatches;
+    struct gen_form forms[MAX_FORMS];
+    unsigned n = gen_forms(row, mode, forms), place = (unsigned)seed, cases = 0;
     char name[64];
 
     describe(row, name, sizeof(name));
+    r->rng = row_seed(row, name, mode, seed);
     r->verbose = (unsigned)bad + 1;
-    for (unsigned k = 0; k < encodings; k++)
-        run_encoding(r, row, mode, name, states);
+    for (unsigned i = 0; i < n; i++) {
+        unsigned before = cases;
+        for (unsigned k = 0; k < encodings; k++)
+            cases += run_encoding(r, row, mode, name, &forms[i], states, &place);
+        t->forms += cases != before;
+    }
     t->rows++;
-    if (r->runs == runs) {
+    if (!cases) {
         t->not_encoded++;
-        printf("NO ENCODING %s (%s-bit)\n", name, snip_mode_names[mode]);
+        printf("NO CASE %s (%s)\n", name, snip_mode_names[mode]);
     }
     if (r->mismatches != bad) {
         t->failed++;
-        printf("ROW %s (%s-bit): %lu of %lu runs differ\n", name, snip_mode_names[mode], r->mismatches - bad,
+        printf("ROW %s (%s): %lu of %lu runs differ\n", name, snip_mode_names[mode], r->mismatches - bad,
                r->runs - runs);
     }
 }
@@ -102,7 +122,7 @@ static void list_excluded(void)
 int main(int argc, char **argv)
 {
     const char *machine = argc > 1 ? argv[1] : "default";
-    unsigned encodings = argc > 2 ? (unsigned)atoi(argv[2]) : 12, states = argc > 3 ? (unsigned)atoi(argv[3]) : 3;
+    unsigned encodings = argc > 2 ? (unsigned)atoi(argv[2]) : 3, states = argc > 3 ? (unsigned)atoi(argv[3]) : 4;
     uint64_t seed = argc > 4 ? strtoull(argv[4], NULL, 0) : 1;
     const char *mode_name = argc > 5 ? argv[5] : "all", *only = argc > 6 ? argv[6] : NULL;
     static struct totals t[SM_COUNT];
@@ -118,16 +138,16 @@ int main(int argc, char **argv)
             continue;
         for (unsigned i = 0; i < insn_row_count; i++) {
             const struct insn_row *row = &insn_rows[i];
-            if (!available(row, mode) || (only && strcmp(only, row->name) != 0))
+            if (!gen_available(row, mode) || (only && strcmp(only, row->name) != 0))
                 continue;
             if (gen_excluded(row, mode)) {
                 t[mode].excluded++;
                 continue;
             }
-            run_row(&r, row, mode, encodings, states, &t[mode]);
+            run_row(&r, row, mode, encodings, states, seed, &t[mode]);
         }
-        printf("%s-bit: %u rows compared, %u excluded, %u without encoding, %u failed\n", snip_mode_names[mode],
-               t[mode].rows, t[mode].excluded, t[mode].not_encoded, t[mode].failed);
+        printf("%s: %u rows in %u forms compared, %u rows excluded, %u without a case, %u failed\n",
+               snip_mode_names[mode], t[mode].rows, t[mode].forms, t[mode].excluded, t[mode].not_encoded, t[mode].failed);
     }
     return runner_finish(&r, machine);
 }
