@@ -48,6 +48,7 @@ const char *gen_excluded(const struct insn_row *row, enum snip_mode mode)
     static const char *const umip[] = { "sgdt", "sidt", "sldt", "str", "smsw", NULL };
     static const char *const traps[] = { "int1", NULL };
     static const char *const svm[] = { "vmrun", "vmload", "vmsave", "stgi", "clgi", "skinit", "invlpga", NULL };
+    static const char *const images[] = { "fldenv", "fnstenv", "frstor", "fnsave", NULL };
     static const char *const loads[] = { "les", "lds", "lss", "lfs", "lgs", "callf", "jmpf", "retf", "int", "iret",
                                          NULL };
     static const char *const kernel[] = { "monitor", "mwait", "clac", "stac", NULL };
@@ -63,6 +64,8 @@ const char *gen_excluded(const struct insn_row *row, enum snip_mode mode)
         return "hypervisors report the wrong RIP";
     if (named(row, svm))
         return "#UD or #GP by the host's EFER.SVME";
+    if (mode >= SM_REAL && named(row, images))
+        return "the image has another format in real and v86 mode";
     if (mode >= SM_REAL && load)
         return "segments are others in protected mode: tests/system/real16.c";
     if (mode == SM_REAL && ((row->attr & (IA_CPL0 | IA_IOPL)) || named(row, kernel)))
