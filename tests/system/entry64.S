@@ -94,6 +94,7 @@ common:
     .data
     .balign 16
     .globl gdt64, tss64
+    .weak trap                      /* tests with exits of their own have none */
 gdt64:
     .quad 0
     .quad 0x00af9b000000ffff        /* 08 code 64 */

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run one system test with -accel xbt: its serial output must be that of NAME.expect.
 
+A line `/* cpu: MODEL */` in NAME.c names the CPU model, which is `max` otherwise.
+
 The expected output is that of the manuals' processor.  XBT_TEST_ACCEL=tcg shows where TCG differs; XBT_UPDATE=1
 writes the file anew (review it).
 """
 import difflib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,10 +23,13 @@ import build  # noqa: E402
 def execute(name, options=''):
     accel = os.environ.get('XBT_TEST_ACCEL', 'xbt')
     launcher = os.environ.get('XBT_LAUNCHER', os.path.join(HERE, '../../build/qemu-xbt'))
+    with open(os.path.join(HERE, name + '.c'), encoding='ascii') as f:
+        model = re.search(r'^/\* cpu: (\S+) \*/$', f.read(), re.M)
     with tempfile.TemporaryDirectory() as tmp:
         image = os.path.join(tmp, 'image')
         build.build(name + '.c', image)
-        command = [launcher, '-accel', accel + (options if accel == 'xbt' else ''), '-M', 'pc', '-cpu', 'max',
+        command = [launcher, '-accel', accel + (options if accel == 'xbt' else ''), '-M', 'pc', '-cpu',
+                   model[1] if model else 'max',
                    '-m', '16', '-bios', image, '-nodefaults', '-display', 'none', '-serial', 'stdio', '-no-reboot',
                    '-device', 'isa-debug-exit,iobase=0xf4']
         try:
