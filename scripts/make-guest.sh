@@ -4,12 +4,16 @@
 # Make the small Linux guest that `make boot` and the tests run: Debian's
 # cloud kernel and an initramfs with busybox and a few modules.
 #
-#   usage: scripts/make-guest.sh [BUILD_DIR]        (default: build)
+#   usage: scripts/make-guest.sh [BUILD_DIR [FLAVOUR]]        (default: build)
 #
 #   BUILD_DIR/guest/vmlinuz       the kernel
 #   BUILD_DIR/guest/initrd.img    the initramfs (scripts/guest/ says what it
 #                                 does with xbt.selftest, xbt.poweroff)
 #   BUILD_DIR/guest/cache         the downloaded package
+#
+# FLAVOUR is the end of a kernel package's name, linux-image-FLAVOUR: amd64,
+# 686, 686-pae.  These guests have more modules and are made in
+# BUILD_DIR/guest/FLAVOUR; those of Debian i386 have an i386 busybox.
 #
 # Other guests, as for the suites: XBT_GUEST names another folder than
 # BUILD_DIR/guest, XBT_GUEST_KERNEL the kernel's meta package, XBT_GUEST_ARCH
@@ -29,6 +33,22 @@ modules="virtio_pci virtio_blk virtio_net virtio_console virtio_rng
          virtio_balloon virtio_scsi sd_mod sr_mod ata_piix ahci
          ext4 crc32c_generic isofs vfat nls_cp437 nls_ascii squashfs overlay loop
          9p 9pnet_virtio e1000 e1000e"
+flavour=${2:-}
+if [ -n "$flavour" ]; then
+    XBT_GUEST=$build/guest/$flavour
+    meta=linux-image-$flavour
+    case $flavour in
+    *amd64) arch=amd64 ;;
+    *) arch=i386 ;;
+    esac
+    # Drivers of older and other devices, which the cloud kernel does not have.
+    modules="$modules 8139cp 8139too ne2k-pci pcnet32 vmxnet3
+         nvme sym53c8xx mptspi mptsas pata_legacy floppy sdhci-pci mmc_block
+         ehci-pci uhci-hcd ohci-pci xhci-pci usb-storage uas usbhid hid-generic
+         bochs cirrus virtio-gpu snd-hda-intel snd-hda-codec-generic snd-ens1370
+         i6300esb virtio_input evdev psmouse
+         aesni-intel crc32c-intel sha512-ssse3 raid6_pq xor test_bpf"
+fi
 
 say() { echo "make-guest: $*"; }
 die() { echo "make-guest: error: $*" >&2; exit 1; }
