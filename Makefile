@@ -11,7 +11,7 @@ MESON_BUILD := $(BUILD)/meson
 ACCEL ?= xbt
 MESON_OPTIONS ?=
 
-.PHONY: help boot build check fuzz bench guest rootfs deps headers clean distclean
+.PHONY: help boot build check fuzz bench guest guest32 rootfs matrix deps headers clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,8 +23,10 @@ help:
 	@echo "make fuzz       random programs against the bare host until stopped"
 	@echo "                (SEED=, COUNT=, MODE=, MACHINE=: scripts/fuzz.sh)"
 	@echo "make bench      run the benchmarks: xbt beside TCG and native"
-	@echo "make guest      make the guest's kernel and initramfs"
+	@echo "make guest      make the guest's kernel and initramfs (guest32: i386)"
 	@echo "make rootfs     make the Debian root file system that tests and bench use"
+	@echo "make matrix     run the table of guests in docs/guests.md (an hour; downloads"
+	@echo "                600 MB of packages; root for two of its rows)"
 	@echo "make clean      remove what was built (headers and guest stay)"
 	@echo "make distclean  remove $(BUILD)/ with all downloads"
 
@@ -44,13 +46,16 @@ build: headers $(MESON_BUILD)/build.ninja
 guest: deps
 	@scripts/make-guest.sh $(BUILD)
 
+guest32: deps
+	@scripts/make-guest.sh $(BUILD) 686
+
 rootfs: guest
 	@scripts/make-rootfs.sh $(BUILD)
 
 boot: build guest
 	@scripts/boot.sh $(BUILD) $(ACCEL)
 
-check: build guest rootfs
+check: build guest guest32 rootfs
 	@scripts/check.sh $(MESON_BUILD)
 
 fuzz: build
@@ -58,6 +63,9 @@ fuzz: build
 
 bench: build guest
 	@bench/run
+
+matrix: build guest
+	@scripts/guest-matrix
 
 clean:
 	rm -rf $(MESON_BUILD) $(BUILD)/qemu-xbt

@@ -32,9 +32,10 @@ def launcher():
     return os.environ.get('XBT_LAUNCHER', os.path.join(build_dir(), 'qemu-xbt'))
 
 
-def guest_file(name):
+def guest_file(name, flavour=None):
+    """A file of the guest, or of the one that `make-guest.sh BUILD FLAVOUR` made."""
     guest = os.environ.get('XBT_GUEST', os.path.join(build_dir(), 'guest'))
-    return os.path.join(guest, name)
+    return os.path.join(guest, flavour or '', name)
 
 
 def cpio_member(number, path, mode, data):
@@ -88,13 +89,15 @@ class Job:
     files    name -> path of a file that goes beside it
     root     image for /dev/vda, never written to
     accel    what -accel says, with its properties
+    flavour  of the kernel, see make-guest.sh
     timeout  seconds for all, idle: seconds without a line of output
     """
 
     def __init__(self, accel, script=None, files=None, root=None, append='',
                  machine=None, cpu=None, memory=512, timeout=300, idle=None,
-                 extra=(), env=None):
+                 extra=(), env=None, flavour=None):
         self.accel = accel
+        self.flavour = flavour
         self.script = script
         self.files = files or {}
         self.root = root
@@ -108,7 +111,7 @@ class Job:
         self.env = env
 
     def initrd(self, directory):
-        plain = guest_file('initrd.img')
+        plain = guest_file('initrd.img', self.flavour)
         if self.script is None:
             return plain
         files = {'run': (0o755, self.script.encode())}
@@ -129,7 +132,7 @@ class Job:
         command = [launcher(), '-accel', self.accel, '-m', str(self.memory),
                    '-display', 'none', '-monitor', 'none', '-serial', 'stdio',
                    '-nic', 'none', '-no-reboot',
-                   '-kernel', guest_file('vmlinuz'),
+                   '-kernel', guest_file('vmlinuz', self.flavour),
                    '-initrd', self.initrd(directory)]
         if self.machine:
             command += ['-machine', self.machine]

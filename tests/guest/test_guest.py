@@ -179,6 +179,39 @@ class Machines(GuestTest):
         self.check_boot(memory=5000)
 
 
+class ThirtyTwoBit(GuestTest):
+    """The kernel of Debian i386 without PAE: two-level page tables, all code 32-bit."""
+
+    flavour = '686'
+
+    def setUp(self):
+        for name in ('vmlinuz', 'initrd.img'):
+            path = guest_run.guest_file(name, self.flavour)
+            self.assertTrue(os.path.exists(path), f'no {path}: run `make guest32`')
+
+    def test_selftest(self):
+        result = self.run_guest(append='xbt.selftest', timeout=240, cpu='qemu32',
+                                memory=256, flavour=self.flavour)
+        self.assertIn('XBT-SELFTEST: PASS', result.output,
+                      self.explain(result, 'self-test failed'))
+        self.assertIn(' i686 GNU/Linux', result.output)
+        self.check_ended(result)
+
+    def test_small_pentium3(self):
+        self.check_boot(cpu='pentium3', memory=64, flavour=self.flavour)
+
+    def test_isapc(self):
+        """No PCI, no ACPI, no APIC.  There is no way to power off; a reset ends QEMU."""
+        result = self.run_guest(
+            machine='isapc', cpu='pentium3,-apic', memory=128, flavour=self.flavour,
+            script='grep -q XT-PIC /proc/interrupts && echo XBT-PIC: used; reboot -f')
+        self.assertIn('XBT-PIC: used', result.output, self.explain(result, 'no user space'))
+        self.check_ended(result)
+
+    def test_one_instruction_blocks(self):
+        self.check_boot('one-insn=on', cpu='max', memory=256, flavour=self.flavour)
+
+
 class Programs(GuestTest):
     """The benchmarks' programs compute in the guest what they do natively."""
 

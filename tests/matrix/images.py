@@ -99,7 +99,7 @@ FLAVOURS = {'vmlinuz': ('cloud-amd64', 'vmlinuz'), 'initrd.img': ('cloud-amd64',
 def guest(shop, name):
     flavour, file = FLAVOURS[name]
     shop.run(os.path.join(TOP, 'scripts/make-guest.sh'), shop.build, flavour)
-    folder = 'guest' if flavour == 'cloud-amd64' else f'guest-{flavour}'
+    folder = 'guest' if flavour == 'cloud-amd64' else f'guest/{flavour}'
     os.symlink(os.path.join(shop.build, folder, file), shop.path(name))
 
 
