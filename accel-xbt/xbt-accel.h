@@ -46,6 +46,7 @@ struct xbt_cpu {
     struct guest_cpu *c;
     uint64_t tsc_host_offset; /* QEMU's ticks minus the host's TSC while the VM runs */
     bool flush_queued;        /* a TLB flush is in the work list (BQL) */
+    bool apic_moved;          /* the local APIC is disabled or not at its default address */
     bool close_queued;        /* so is the closing of logged pages (BQL) */
 };
 
@@ -79,6 +80,10 @@ void xbt_vcpu_kick(CPUState *cs);
 bool xbt_vcpu_events(struct xbt_cpu *x);
 /* BQL.  An INIT is pending that AMD SVM does not let through: GIF is 0, or the hypervisor of the nested guest gets it. */
 bool xbt_init_held(const struct xbt_cpu *x);
+
+/* ---- xbt-host.c ---- */
+/* The APIC base may have changed. */
+void xbt_host_apic_placed(struct xbt_cpu *x);
 
 /* ---- xbt-state.c: BQL, vCPU ---- */
 void xbt_state_get(struct xbt_cpu *x);

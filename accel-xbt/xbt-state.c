@@ -33,7 +33,8 @@ static const struct field fields[] = {
     FIELD(sysenter_cs, sysenter_cs), FIELD(sysenter_esp, sysenter_esp), FIELD(sysenter_eip, sysenter_eip),
     FIELD(star, star), FIELD(lstar, lstar), FIELD(cstar, cstar), FIELD(fmask, fmask),
     FIELD(kernelgsbase, kernelgsbase),
-    FIELD(tsc_aux, tsc_aux), FIELD(tsc_deadline, tsc_deadline), FIELD(pat, pat),
+    FIELD(tsc_aux, tsc_aux), FIELD(tsc_adjust, tsc_adjust), FIELD(tsc_deadline, tsc_deadline),
+    FIELD(pat, pat),
     FIELD(misc_enable, msr_ia32_misc_enable),
     FIELD(mtrr_def_type, mtrr_deftype), FIELD(mtrr_fixed, mtrr_fixed), FIELD(mtrr_var, mtrr_var),
     FIELD(svm.hsave, vm_hsave), FIELD(svm.vmcb, vm_vmcb), FIELD(svm.int_ctl, int_ctl), FIELD(svm.ncr3, nested_cr3),
@@ -208,6 +209,7 @@ void xbt_state_put(struct xbt_cpu *x)
     c->tsc_offset_guest = env->tsc_offset + x->tsc_host_offset;
     c->a20_mask = (int64_t)env->a20_mask;
     c->cr8 = cpu_get_apic_tpr(x->x86->apic_state);
+    xbt_host_apic_placed(x);
 
     /* Nothing is in flight between two instructions. */
     c->exc_vector = -1;

@@ -269,13 +269,15 @@ static inline struct root root_get(const struct guest_cpu *c)
     return (struct root){ c->cr[3], c->cr[4], c->efer, c->svm.npt };
 }
 
-/* Protection keys: does the key of a user page deny this data access?  SDM vol. 3, 4.6.2. */
-static bool pkey_denies(const struct guest_cpu *c, uint64_t pte, bool write, bool user)
+/* Protection keys: does the key of the page deny this data access?  SDM vol. 3, 4.6.2. */
+static bool pkey_denies(const struct guest_cpu *c, const struct path *p, bool write, bool user)
 {
-    if (!(c->cr[4] & CR4_PKE) || !cpu_lma(c)) {
+    bool user_page = p->rights & PTE_U;
+
+    if (!(c->cr[4] & (user_page ? CR4_PKE : CR4_PKS)) || !cpu_lma(c)) {
         return false;
     }
-    unsigned bits = c->pkru >> (2 * (pte >> 59 & 15)) & 3;
+    unsigned bits = (user_page ? c->pkru : c->pkrs) >> (2 * (p->e[p->n - 1].val >> 59 & 15)) & 3;
     return (bits & 1) || (write && (bits & 2) && (user || (c->cr[0] & CR0_WP)));
 }
 
@@ -297,7 +299,7 @@ static uint32_t rights_error(const struct guest_cpu *c, const struct path *p, en
     if (acc == ACC_WRITE && !(p->rights & PTE_W) && (user || (c->cr[0] & CR0_WP))) {
         err = PF_P;
     }
-    if (user_page && acc != ACC_EXEC && pkey_denies(c, p->e[p->n - 1].val, acc == ACC_WRITE, user)) {
+    if (acc != ACC_EXEC && pkey_denies(c, p, acc == ACC_WRITE, user)) {
         err = PF_P | PF_PK;
     }
     return err;

@@ -225,7 +225,7 @@ static void reset_msrs(struct guest_cpu *c)
 {
     c->sysenter_cs = c->sysenter_esp = c->sysenter_eip = 0;
     c->star = c->lstar = c->cstar = c->fmask = c->kernelgsbase = 0;
-    c->tsc_aux = c->tsc_deadline = 0;
+    c->tsc_aux = c->tsc_adjust = c->tsc_deadline = 0;
     c->pat = 0x0007040600070406ull;
     c->misc_enable = 1; /* fast strings */
     c->mtrr_def_type = 0;

@@ -517,7 +517,8 @@ INLINE bool take_imm(struct cursor *k, struct dec_insn *in, unsigned kind)
 /* Register numbers that do not exist, and forms that the row's columns cannot say. */
 INLINE bool form_ok(const struct dec_insn *in, const struct row_aux *a)
 {
-    if (in->lock && !(in->has_mem && (in->row->attr & IA_LOCK))) {
+    if (in->lock && !(in->has_mem && (in->row->attr & IA_LOCK)) &&
+        !((in->row->attr & IA_LOCKCR0) && in->reg == 0)) {
         return false;
     }
     if (in->vex && in->vvvv && !(a->flags & AX_VVVV)) {

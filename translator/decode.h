@@ -106,7 +106,7 @@ struct insn_op {
 #define IA_FLDEP   (1u << 23)  /* flags written only if the (CL or masked imm) count is not 0: counts as read+write */
 #define IA_SYNCFL  (1u << 24)  /* helper reads or writes status flags (c->fl) */
 #define IA_ANYPFX  (1u << 25)  /* 66/F2/F3 do not select another row */
-#define IA_NOLOCKOK (1u << 26)
+#define IA_LOCKCR0 (1u << 26)  /* LOCK with CR0 names CR8 (AMD; the helper asks for the feature) */
 
 /* CPUID features a row needs; the decoder stores it, the lifter tests the CPU model (model.f*). */
 #define FEAT(name, word, bit) F_##name,

@@ -65,6 +65,14 @@ static inline bool is_canonical(const struct guest_cpu *c, uint64_t a)
     return (uint64_t)((int64_t)(a << sh) >> sh) == a;
 }
 
+/* For registers that hold addresses for later: what the processor could ever use, whatever CR4.LA57 is now (SDM vol. 3,
+ * 4.5.2). */
+static inline bool is_canonical_max(const struct guest_cpu *c, uint64_t a)
+{
+    unsigned sh = c->model.f7_ecx & (1u << 16) ? 7 : 16;
+    return (uint64_t)((int64_t)(a << sh) >> sh) == a;
+}
+
 /* The mode of implicit supervisor accesses: SMAP counts whatever EFLAGS.AC says (SDM vol. 3, 4.6.1). */
 static inline enum mmu_mode sys_mode(const struct guest_cpu *c)
 {

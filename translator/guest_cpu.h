@@ -90,6 +90,7 @@ enum seg_num { S_ES, S_CS, S_SS, S_DS, S_FS, S_GS, S_COUNT, S_LDT = S_COUNT, S_T
 #define CR4_SMEP       (1u << 20)
 #define CR4_SMAP       (1u << 21)
 #define CR4_PKE        (1u << 22)
+#define CR4_PKS        (1u << 24)
 
 #define EFER_SCE  (1u << 0)
 #define EFER_LME  (1u << 8)
@@ -281,7 +282,7 @@ struct guest_cpu {
     /* MSRs */
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t star, lstar, cstar, fmask, kernelgsbase;
-    uint64_t tsc_aux, pat, tsc_offset_guest, tsc_deadline, misc_enable;
+    uint64_t tsc_aux, pat, tsc_offset_guest, tsc_adjust, tsc_deadline, misc_enable;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[8][2];
     uint64_t mcg_status, mcg_ctl, mce_banks[10 * 4];
     uint64_t msr_other[16];      /* assigned by help_msr.c */

@@ -14,7 +14,6 @@
 #define CR0_KNOWN                                                                                          \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 #define CR3_NOFLUSH (1ull << 63)
-#define CR4_PKS (1u << 24)
 /* Bits that translations in the TLB depend on. */
 #define CR4_IN_TLB                                                                                         \
     (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_PKS)
@@ -92,6 +91,8 @@ void cpu_write_cr0(struct guest_cpu *c, uint64_t val)
         efer = paging_on(c, val);
     else if (old & ~val & CR0_PG)
         efer = paging_off(c);
+    else if (((old ^ val) & (CR0_CD | CR0_NW)) && pae_paging(val, c->cr[4], efer))
+        check_pdptes(c, c->cr[3]);
     c->cr[0] = val;
     c->efer = efer;
     if ((old ^ val) & (CR0_PG | CR0_WP | CR0_PE))
@@ -175,10 +176,14 @@ void cpu_write_cr4(struct guest_cpu *c, uint64_t val)
 
 /* ---- MOV to and from CRn ---- */
 
-/* AMD: LOCK MOV CR0 is MOV CR8 (the decoder admits LOCK only where the row does). */
-static unsigned cr_number(const struct dec_insn *in)
+/* AMD: LOCK MOV CR0 is MOV CR8 (APM vol. 3, MOV CRn; the decoder admits LOCK with CR0 only). */
+static unsigned cr_number(struct guest_cpu *c, const struct dec_insn *in)
 {
-    return in->lock && in->reg == 0 ? 8 : in->reg;
+    if (!in->lock)
+        return in->reg;
+    if (!(c->model.f81_ecx & (1u << 4)))
+        cpu_raise(c, EXC_UD);
+    return 8;
 }
 
 static unsigned cr_size(const struct dec_insn *in)
@@ -194,7 +199,7 @@ static inline bool virtual_tpr(const struct guest_cpu *c)
 
 int help_mov_cr_read(struct guest_cpu *c, const struct dec_insn *in)
 {
-    unsigned n = cr_number(in);
+    unsigned n = cr_number(c, in);
     uint64_t v;
 
     switch (n) {
@@ -221,7 +226,7 @@ int help_mov_cr_write(struct guest_cpu *c, const struct dec_insn *in)
 {
     uint64_t v = gpr_read(c, in->rm, cr_size(in), false);
 
-    switch (cr_number(in)) {
+    switch (cr_number(c, in)) {
     case 0: cpu_write_cr0(c, v); break;
     case 2: c->cr[2] = v; break;
     case 3: cpu_write_cr3(c, v); break;

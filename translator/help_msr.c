@@ -11,7 +11,7 @@
 #include "translator/help_msr.h"
 
 /* struct guest_cpu.msr_other[] */
-enum { MO_TSC_ADJUST, MO_FEATURE_CONTROL, MO_SPEC_CTRL, MO_DEBUGCTL, MO_HWCR, MO_SYSCFG, MO_COUNT };
+enum { MO_FEATURE_CONTROL, MO_SPEC_CTRL, MO_DEBUGCTL, MO_HWCR, MO_SYSCFG, MO_COUNT };
 _Static_assert(MO_COUNT <= 16, "msr_other[] is too small");
 
 #define MSR_TSC            0x10
@@ -59,6 +59,9 @@ _Static_assert(MO_COUNT <= 16, "msr_other[] is too small");
 #define MCE_BANKS 10
 #define MCG_CAP_DEFAULT (MCE_BANKS | 1u << 8 | 1u << 24)   /* MCG_CTL present, software error recovery */
 
+#define MCG_CTL_P (1u << 8)
+#define HWCR_MC_STATUS_WR (1u << 18)
+
 #define EDX7_SPEC_CTRL (1u << 26)
 #define EDX7_L1D_FLUSH (1u << 28)
 #define EBX7_TSC_ADJUST (1u << 1)
@@ -72,6 +75,41 @@ _Static_assert(MO_COUNT <= 16, "msr_other[] is too small");
 #define VM_CR_LOCK   (1u << 3)
 #define VM_CR_SVMDIS (1u << 4)
 #define VM_CR_VALID  0x1fu
+
+/* ---- registers that come with a feature ---- */
+
+struct msr_needs {
+    uint32_t first, last, word, bits; /* any of the bits */
+};
+#define WORD(name) offsetof(struct guest_cpu, model.name)
+static const struct msr_needs msr_needs[] = {
+    { MSR_TSC, MSR_TSC, WORD(f1_edx), 1u << 4 },
+    { MSR_APIC_BASE, MSR_APIC_BASE, WORD(f1_edx), 1u << 9 },
+    { MSR_SYSENTER_CS, MSR_SYSENTER_EIP, WORD(f1_edx), 1u << 11 },
+    { MSR_MTRRCAP, MSR_MTRRCAP, WORD(f1_edx), 1u << 12 },
+    { MSR_MTRR_PHYS, 0x26f, WORD(f1_edx), 1u << 12 },
+    { MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, WORD(f1_edx), 1u << 12 },
+    { MSR_MCG_CAP, MSR_MCG_CTL, WORD(f1_edx), 1u << 14 },
+    { MSR_MC0_CTL, MSR_MC0_CTL + 4 * MCE_BANKS - 1, WORD(f1_edx), 1u << 14 },
+    { MSR_PAT, MSR_PAT, WORD(f1_edx), 1u << 16 },
+    { MSR_EFER, MSR_EFER, WORD(f81_edx), 1u << 11 | 1u << 20 | 1u << 29 },
+    { MSR_STAR, MSR_STAR, WORD(f81_edx), 1u << 11 | 1u << 29 },
+    { MSR_LSTAR, MSR_FMASK, WORD(f81_edx), 1u << 29 },
+    { MSR_FS_BASE, MSR_KERNEL_GS_BASE, WORD(f81_edx), 1u << 29 },
+};
+
+static bool msr_exists(const struct guest_cpu *c, uint32_t msr)
+{
+    if (msr == MSR_TSC_AUX)
+        return (c->model.f81_edx & 1u << 27) || (c->model.f7_ecx & 1u << 22); /* RDTSCP, RDPID */
+    for (unsigned i = 0; i < sizeof(msr_needs) / sizeof(msr_needs[0]); i++) {
+        const struct msr_needs *n = &msr_needs[i];
+        if (msr >= n->first && msr <= n->last)
+            return *(const uint32_t *)(const void *)((const char *)c + n->word) & n->bits;
+    }
+    return true;
+}
+#undef WORD
 
 static inline uint64_t phys_mask(const struct guest_cpu *c)
 {
@@ -223,7 +261,7 @@ static uint64_t *plain_reg(struct guest_cpu *c, uint32_t msr, enum check *ck)
     case MSR_FEATURE_CONTROL: return c->model.vendor_amd ? NULL : &c->msr_other[MO_FEATURE_CONTROL];
     case MSR_AMD_HWCR: return c->model.vendor_amd ? &c->msr_other[MO_HWCR] : NULL;
     case MSR_AMD_SYSCFG: return c->model.vendor_amd ? &c->msr_other[MO_SYSCFG] : NULL;
-    case MSR_TSC_ADJUST: return c->model.f7_ebx & EBX7_TSC_ADJUST ? &c->msr_other[MO_TSC_ADJUST] : NULL;
+    case MSR_TSC_ADJUST: return c->model.f7_ebx & EBX7_TSC_ADJUST ? &c->tsc_adjust : NULL;
     case MSR_SPEC_CTRL: return c->model.f7_edx & EDX7_SPEC_CTRL ? &c->msr_other[MO_SPEC_CTRL] : NULL;
     default: return NULL;
     }
@@ -232,7 +270,7 @@ static uint64_t *plain_reg(struct guest_cpu *c, uint32_t msr, enum check *ck)
 static bool passes(const struct guest_cpu *c, enum check ck, uint64_t v)
 {
     switch (ck) {
-    case CK_CANON: return is_canonical(c, v);
+    case CK_CANON: return is_canonical_max(c, v);
     case CK_32: return !(v >> 32);
     case CK_PAT: return each_byte(v, pat_type);
     default: return true;
@@ -245,7 +283,7 @@ static void write_tsc(struct guest_cpu *c, uint64_t val)
 {
     uint64_t now = cpu_read_tsc(c);
 
-    c->msr_other[MO_TSC_ADJUST] += val - now; /* SDM vol. 3, 17.17.3 */
+    c->tsc_adjust += val - now; /* SDM vol. 3, 17.17.3 */
     if (c->host->write_tsc) {
         fpu_park(c);
         c->host->write_tsc(c, val);
@@ -254,17 +292,54 @@ static void write_tsc(struct guest_cpu *c, uint64_t val)
     }
 }
 
-/* ---- machine check ---- */
+/* ---- the embedder's ---- */
+
+static bool host_rdmsr(struct guest_cpu *c, uint32_t msr, uint64_t *val)
+{
+    if (!c->host->rdmsr)
+        return false;
+    fpu_park(c);
+    return c->host->rdmsr(c, msr, val);
+}
+
+static bool host_wrmsr(struct guest_cpu *c, uint32_t msr, uint64_t val)
+{
+    if (!c->host->wrmsr)
+        return false;
+    fpu_park(c);
+    return c->host->wrmsr(c, msr, val);
+}
+
+/* ---- machine check (SDM vol. 3, 15.3) ---- */
+
+static uint64_t mcg_cap(struct guest_cpu *c)
+{
+    uint64_t v;
+
+    return host_rdmsr(c, MSR_MCG_CAP, &v) ? v : MCG_CAP_DEFAULT;
+}
 
 static uint64_t *mc_reg(struct guest_cpu *c, uint32_t msr)
 {
-    return msr - MSR_MC0_CTL < 4 * MCE_BANKS ? &c->mce_banks[msr - MSR_MC0_CTL] : NULL;
+    unsigned n = msr - MSR_MC0_CTL;
+
+    return n < 4 * MCE_BANKS && n / 4 < (mcg_cap(c) & 0xff) ? &c->mce_banks[n] : NULL;
 }
 
-/* Control registers enable all or nothing; other values are ignored. */
-static bool all_or_nothing(uint64_t v)
+/* Control registers enable all or nothing.  Bits 0 and 10 of MCi_CTL may be clear: software works around chipsets so. */
+static bool all_or_nothing(uint64_t v, uint64_t but)
 {
-    return v == 0 || v == ~0ull;
+    return v == 0 || (v | but) == ~0ull;
+}
+
+static bool mc_valid(const struct guest_cpu *c, uint32_t msr, uint64_t v)
+{
+    if ((msr & 3) == 0)
+        return all_or_nothing(v, 1u << 10 | 1);
+    /* MCi_STATUS can only be cleared, unless HWCR says otherwise (APM vol. 2, 9.3.2). */
+    if ((msr & 3) == 1)
+        return v == 0 || (c->model.vendor_amd && (c->msr_other[MO_HWCR] & HWCR_MC_STATUS_WR));
+    return true;
 }
 
 /* ---- registers without a feature bit that software expects to exist ---- */
@@ -328,22 +403,6 @@ static bool constant_msr(const struct guest_cpu *c, uint32_t msr, uint64_t *val)
     return c->model.vendor_amd && find_constant(constant_msrs_amd, COUNT(constant_msrs_amd), msr, val);
 }
 
-static bool host_rdmsr(struct guest_cpu *c, uint32_t msr, uint64_t *val)
-{
-    if (!c->host->rdmsr)
-        return false;
-    fpu_park(c);
-    return c->host->rdmsr(c, msr, val);
-}
-
-static bool host_wrmsr(struct guest_cpu *c, uint32_t msr, uint64_t val)
-{
-    if (!c->host->wrmsr)
-        return false;
-    fpu_park(c);
-    return c->host->wrmsr(c, msr, val);
-}
-
 /* ---- AMD SVM (APM vol. 2, 15.30): gone without the feature, but VM_CR says so ---- */
 
 static bool svm_read(const struct guest_cpu *c, uint32_t msr, uint64_t *val)
@@ -388,6 +447,8 @@ bool msr_read(struct guest_cpu *c, uint32_t msr, uint64_t *val)
     enum check ck;
     uint64_t *p;
 
+    if (!msr_exists(c, msr))
+        return false;
     if ((p = plain_reg(c, msr, &ck)) || (p = mtrr_reg(c, msr)) || (p = mc_reg(c, msr))) {
         *val = *p;
         return true;
@@ -396,11 +457,8 @@ bool msr_read(struct guest_cpu *c, uint32_t msr, uint64_t *val)
     case MSR_TSC: *val = cpu_read_tsc(c); return true;
     case MSR_APIC_BASE: *val = read_apic_base(c); return true;
     case MSR_MTRRCAP: *val = MTRRCAP_VALUE; return true;
-    case MSR_MCG_CTL: *val = c->mcg_ctl; return true;
-    case MSR_MCG_CAP:
-        if (!host_rdmsr(c, msr, val))
-            *val = MCG_CAP_DEFAULT;
-        return true;
+    case MSR_MCG_CTL: *val = c->mcg_ctl; return mcg_cap(c) & MCG_CTL_P;
+    case MSR_MCG_CAP: *val = mcg_cap(c); return true;
     case MSR_PKRS:
         *val = c->pkrs;
         return c->model.f7_ecx & ECX7_PKS;
@@ -440,6 +498,8 @@ bool msr_write(struct guest_cpu *c, uint32_t msr, uint64_t val)
     enum check ck;
     uint64_t *p, ignored;
 
+    if (!msr_exists(c, msr))
+        return false;
     if ((p = plain_reg(c, msr, &ck)))
         return write_plain(c, msr, p, ck, val);
     if ((p = mtrr_reg(c, msr))) {
@@ -449,8 +509,9 @@ bool msr_write(struct guest_cpu *c, uint32_t msr, uint64_t val)
         return true;
     }
     if ((p = mc_reg(c, msr))) {
-        if ((msr & 3) || all_or_nothing(val))
-            *p = val;
+        if (!mc_valid(c, msr, val))
+            return false;
+        *p = val;
         return true;
     }
     switch (msr) {
@@ -458,8 +519,9 @@ bool msr_write(struct guest_cpu *c, uint32_t msr, uint64_t val)
     case MSR_APIC_BASE: return write_apic_base(c, val);
     case MSR_MTRRCAP: case MSR_MCG_CAP: case MSR_PERF_STATUS: return false; /* read only */
     case MSR_MCG_CTL:
-        if (all_or_nothing(val))
-            c->mcg_ctl = val;
+        if (!(mcg_cap(c) & MCG_CTL_P) || !all_or_nothing(val, 0))
+            return false;
+        c->mcg_ctl = val;
         return true;
     case MSR_PRED_CMD:
         if (c->model.f7_edx & EDX7_SPEC_CTRL)

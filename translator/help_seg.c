@@ -223,7 +223,7 @@ static uint64_t sys_desc_base(struct guest_cpu *c, uint16_t sel, const struct de
         cpu_raise_err(c, EXC_GP, sel_err(sel, 0));
     }
     base |= (uint64_t)up.lo << 32;
-    if (!is_canonical(c, base)) {
+    if (!is_canonical_max(c, base)) {
         cpu_raise_err(c, EXC_GP, sel_err(sel, 0));
     }
     return base;
@@ -314,7 +314,7 @@ static void load_table(struct guest_cpu *c, const struct dec_insn *in, uint64_t 
     l = guest_ld16(c, lin);
     if (size == 8) {
         b = guest_ld64(c, lin + 2);
-        if (!is_canonical(c, b)) {
+        if (!is_canonical_max(c, b)) {
             GP0(c);
         }
     } else {

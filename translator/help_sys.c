@@ -166,7 +166,7 @@ int help_invpcid(struct guest_cpu *c, const struct dec_insn *in)
         GP0(c);
     if (type < 2 && pcid && !(c->cr[4] & CR4_PCIDE))
         GP0(c);
-    if (type == 0 && !is_canonical(c, addr))
+    if (type == 0 && !is_canonical_max(c, addr))
         GP0(c);
     switch (type) {
     case 0: tlb_flush_pcid_page(c, (unsigned)pcid, addr); break;

@@ -121,6 +121,17 @@ static inline void run_user_flags(u64 ip, u64 arg, u64 flags)
 
 static inline void run_user(u64 ip, u64 arg) { run_user_flags(ip, arg, 2); }
 
+/* Take all pages but 300000..30ffff from the user. */
+static inline void user_split(void)
+{
+    volatile u64 *pt = (volatile u64 *)0x203000;
+
+    for (u32 i = 0; i < 1024; i++) {
+        pt[i] &= i >= 0x300 && i < 0x310 ? ~0ull : ~4ull;
+    }
+    set_cr3(get_cr3());
+}
+
 /* Copy code between two labels of this image to where the user may run it; returns the place behind it. */
 static inline u64 user_copy(u64 to, const void *from, const void *end)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * perm64.c - access rights of 4-level paging: U/S, R/W, NX, CR0.WP, EFER.NXE, SMEP, SMAP with EFLAGS.AC, PKRU, reserved
- * bits, pages of 4 KiB, 2 MiB and 1 GiB; fault, error code, CR2, accessed and dirty bits (SDM vol. 3, 4.6 to 4.8).
+ * perm64.c - access rights of 4-level paging: U/S, R/W, NX, CR0.WP, EFER.NXE, SMEP, SMAP with EFLAGS.AC, PKRU, PKRS,
+ * reserved bits, pages of 4 KiB, 2 MiB and 1 GiB; fault, error code, CR2, accessed and dirty bits (SDM vol. 3, 4.6 to 4.8).
  *
  * Every combination has its number; a fixed sample of them is tried against a model of the manual's text.
  */
@@ -29,7 +29,7 @@ enum { BOTH_OK, LEAF_NP, LEAF_RSVD, UP_NP, UP_RSVD, STATES };
 
 /* One case. */
 static struct {
-    u32 wp, nxe, smep, smap, ac, pk;       /* processor; pk: 0 off, 1 allowed, 2 AD, 3 WD */
+    u32 wp, nxe, smep, smap, ac, pk, pks;  /* processor; pk, pks: 0 off, 1 allowed, 2 AD, 3 WD */
     u32 level, up, leaf, state, acc;
 } t;
 static volatile u64 *up, *leaf;
@@ -95,7 +95,8 @@ static u32 model(u32 acc, u32 ac)
     }
     bad |= acc & FETCH && nx;
     bad |= acc & WRITE && !(both & W) && (acc & USER || t.wp);
-    if (user_page && !(acc & FETCH) && (t.pk == 2 || (t.pk == 3 && acc & WRITE && (acc & USER || t.wp)))) {
+    u32 key = user_page ? t.pk : t.pks;
+    if (!(acc & FETCH) && (key == 2 || (key == 3 && acc & WRITE && (acc & USER || t.wp)))) {
         bad = 1;
         e |= 32;
     }
@@ -128,7 +129,7 @@ static void complain(const char *what, u64 have, u64 want)
         put(what);
         line(" have", have);
         line(" want", want);
-        line(" wp nxe smep smap ac pk", t.wp | t.nxe << 4 | t.smep << 8 | t.smap << 12 | t.ac << 16 | t.pk << 20);
+        line(" wp nxe smep smap ac pk pks", t.wp | t.nxe << 4 | t.smep << 8 | t.smap << 12 | t.ac << 16 | t.pk << 20 | t.pks << 24);
         line(" level up leaf state acc", t.level | t.up << 4 | t.leaf << 8 | t.state << 12 | t.acc << 16);
     }
 }
@@ -172,7 +173,7 @@ static void one(u32 twice)
 
 static void processor(u32 n)
 {
-    u64 cr4 = get_cr4() & ~(1ull << 20 | 1ull << 21 | 1ull << 22);
+    u64 cr4 = get_cr4() & ~(1ull << 20 | 1ull << 21 | 1ull << 22 | 1ull << 24);
 
     t.wp = n & 1;
     t.nxe = n >> 1 & 1;
@@ -180,9 +181,13 @@ static void processor(u32 n)
     t.smap = n / 8 % 3 != 0;
     t.ac = n / 8 % 3 == 2;
     t.pk = n / 24;
+    t.pks = n % 5 & 3;
     set_cr0((get_cr0() & ~CR0_WP) | (t.wp ? CR0_WP : 0));
     wrmsr(0xc0000080, (rdmsr(0xc0000080) & ~0x800ull) | (t.nxe ? 0x800 : 0));
-    set_cr4(cr4 | (t.smep ? 1 << 20 : 0) | (t.smap ? 1 << 21 : 0) | (t.pk ? 1 << 22 : 0));
+    set_cr4(cr4 | (t.smep ? 1 << 20 : 0) | (t.smap ? 1 << 21 : 0) | (t.pk ? 1 << 22 : 0) | (t.pks ? 1 << 24 : 0));
+    if (t.pks) {
+        wrmsr(0x6e1, t.pks == 2 ? 4 : t.pks == 3 ? 8 : 0xfffffff0);
+    }
     if (t.pk) {
         u32 pkru = t.pk == 2 ? 4 : t.pk == 3 ? 8 : 0xfffffff0;
         __asm__ volatile("wrpkru" : : "a"(pkru), "c"(0), "d"(0) : "memory");
@@ -210,12 +215,7 @@ static void all(void)
 
 __attribute__((used)) void test_main(void)
 {
-    volatile u64 *pt = (volatile u64 *)0x203000;
-
-    for (u32 i = 0; i < 1024; i++) {
-        pt[i] &= i >= 0x300 && i < 0x310 ? ~0ull : ~U;
-    }
-    set_cr3(get_cr3());
+    user_split();
     user_copy(USER_CODE, ustub_r, ustub_end);
     user_copy(DATA, page_code, page_end);
     all();

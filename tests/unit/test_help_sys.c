@@ -501,7 +501,13 @@ static void msr_rules(void)
     env_mode(2, 0);
     CHECK(msr_write(c, 0xc0000082, 0xffff800000001234));
     CHECK_EQ(rd(0xc0000082), 0xffff800000001234);
+    c->model.f7_ecx &= ~(1u << 16);
     CHECK(!msr_write(c, 0xc0000082, 0x800000000000));
+    c->model.f7_ecx |= 1u << 16; /* LA57, used or not */
+    CHECK(msr_write(c, 0xc0000082, 0x800000000000));
+    CHECK(!msr_write(c, 0xc0000082, 0x100000000000000));
+    CHECK(msr_write(c, 0xc0000082, 0xffff800000001234));
+    c->model.f7_ecx &= ~(1u << 16);
     CHECK(!msr_write(c, 0xc0000100, 0x800000000000));
     CHECK(msr_write(c, 0xc0000101, 0xffff888000000000));
     CHECK_EQ(c->seg[S_GS].base, 0xffff888000000000);
@@ -536,6 +542,14 @@ static void msr_rules(void)
     CHECK(!msr_write(c, 0x12345, 0));
     CHECK(!msr_write(c, 0xc0000080, 1ull << 20));
     CHECK(!msr_write(c, 0xda0, 1));
+    CHECK(!msr_write(c, 0x400, 5));
+    CHECK(msr_write(c, 0x400, ~0x400ull));
+    CHECK(msr_write(c, 0x401, 0));
+    CHECK(!msr_write(c, 0x401, 1));
+    c->model.f81_edx &= ~(1u << 29); /* no long mode: no registers of it */
+    CHECK(!msr_write(c, 0xc0000082, 0));
+    CHECK(!msr_read(c, 0xc0000101, &v));
+    c->model.f81_edx |= 1u << 29;
     CHECK(!msr_write(c, 0x1b, 1ull << 41));
     CHECK(!msr_write(c, 0x1b, 0xfee00000 | 1 << 10)); /* x2APIC without enable */
     /* Time: the counter goes on from what was written, TSC_ADJUST follows. */
