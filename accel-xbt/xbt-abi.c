@@ -51,6 +51,7 @@ static const struct { const char *type; size_t size; } sizes[] = {
     { TYPE_X86_MACHINE, sizeof(X86MachineState) },
     { TYPE_MEMORY_REGION, sizeof(MemoryRegion) },
     { TYPE_ACCEL, sizeof(AccelState) },
+    { "apic", sizeof(APICCommonState) },
 };
 
 static bool check_fields(const VMStateDescription *d, const struct abi_field *known, size_t n, const char *of,

@@ -40,6 +40,7 @@
 #include "hw/boards.h"
 #include "hw/core/accel-cpu.h"
 #include "hw/i386/apic.h"
+#include "hw/i386/apic_internal.h"
 #include "hw/i386/x86.h"
 #include "hw/irq.h"
 #include "migration/vmstate.h"

@@ -40,9 +40,31 @@ static MemTxAttrs mem_attrs(void)
     return (MemTxAttrs) { .requester_id = 0 };
 }
 
+/* QEMU keeps the local APIC's registers at their default address always.  Where the CPU has moved or disabled them,
+ * its own accesses are redirected here.  False: they go nowhere (reads give ones). */
+static bool apic_redirect(struct xbt_cpu *x, uint64_t *gpa)
+{
+    uint64_t base = cpu_get_apic_base(x->x86->apic_state), page = *gpa & ~0xfffull;
+
+    if ((base & MSR_IA32_APICBASE_ENABLE) && page == (base & MSR_IA32_APICBASE_BASE)) {
+        *gpa = APIC_DEFAULT_ADDRESS | (*gpa & 0xfff);
+        return true;
+    }
+    return page != APIC_DEFAULT_ADDRESS;
+}
+
+static inline bool apic_moved(const struct xbt_cpu *x)
+{
+    return x->x86->apic_state && x->apic_moved;
+}
+
 /* Nothing answers: QEMU reads zeros there under every accelerator, so that is no error for the guest. */
 static bool mmio_read(struct guest_cpu *c, uint64_t gpa, unsigned size, uint64_t *val)
 {
+    if (unlikely(apic_moved(xbt_cpu_of(c))) && !apic_redirect(xbt_cpu_of(c), &gpa)) {
+        *val = ~0ull;
+        return true;
+    }
     *val = 0;
     address_space_read(xbt_cpu_of(c)->cs->as, gpa, mem_attrs(), val, size);
     device_done(c);
@@ -51,6 +73,9 @@ static bool mmio_read(struct guest_cpu *c, uint64_t gpa, unsigned size, uint64_t
 
 static bool mmio_write(struct guest_cpu *c, uint64_t gpa, unsigned size, uint64_t val)
 {
+    if (unlikely(apic_moved(xbt_cpu_of(c))) && !apic_redirect(xbt_cpu_of(c), &gpa)) {
+        return true;
+    }
     address_space_write(xbt_cpu_of(c)->cs->as, gpa, mem_attrs(), &val, size);
     device_done(c);
     return true;
@@ -203,11 +228,40 @@ static uint64_t get_apic_base(struct guest_cpu *c)
     return cpu_get_apic_base(xbt_cpu_of(c)->x86->apic_state);
 }
 
+/* QEMU's APIC cannot be enabled again, as on the first processors that had one; later ones come back as after a reset
+ * (SDM vol. 3, 10.4.3). */
+static void apic_enable_again(struct xbt_cpu *x, uint64_t val)
+{
+    APICCommonState *s = APIC_COMMON(x->x86->apic_state);
+
+    apic_init_reset(x->x86->apic_state);
+    s->apicbase |= MSR_IA32_APICBASE_ENABLE;
+    s->wait_for_sipi = 0;
+    x->x86->env.features[FEAT_1_EDX] |= CPUID_APIC;
+}
+
 static void set_apic_base(struct guest_cpu *c, uint64_t val)
 {
+    struct xbt_cpu *x = xbt_cpu_of(c);
+
+    if (!x->x86->apic_state) {
+        return;
+    }
     xbt_bql_lock();
-    cpu_set_apic_base(xbt_cpu_of(c)->x86->apic_state, val);
+    bool on = cpu_get_apic_base(x->x86->apic_state) & MSR_IA32_APICBASE_ENABLE;
+    cpu_set_apic_base(x->x86->apic_state, val);
+    if (!on && (val & MSR_IA32_APICBASE_ENABLE)) {
+        apic_enable_again(x, val);
+    }
+    xbt_host_apic_placed(x);
     xbt_bql_unlock();
+}
+
+void xbt_host_apic_placed(struct xbt_cpu *x)
+{
+    uint64_t base = x->x86->apic_state ? cpu_get_apic_base(x->x86->apic_state) : 0;
+
+    x->apic_moved = !(base & MSR_IA32_APICBASE_ENABLE) || (base & MSR_IA32_APICBASE_BASE) != APIC_DEFAULT_ADDRESS;
 }
 
 /* ---- CPUID and the MSRs that are the machine's ---- */

@@ -39,6 +39,26 @@ bool xbt_init_held(const struct xbt_cpu *x)
     return !c->svm.gif || (c->svm.nested && svm_wants(c, VMEXIT_INIT));
 }
 
+/* INIT, unlike RESET, leaves the caches' configuration, machine-check banks and the TSC alone (SDM vol. 3, table 9-1), and
+ * it does not reach the A20 gate; do_cpu_init() knows of the other registers only. */
+static void take_init(X86CPU *cpu)
+{
+    const uint32_t cache_bits = CR0_CD_MASK | CR0_NW_MASK;
+    CPUX86State *env = &cpu->env;
+    CPUX86State *old = g_memdup2(env, sizeof(*env));
+
+    do_cpu_init(cpu);
+    env->cr[0] = (env->cr[0] & ~(target_ulong)cache_bits) | (old->cr[0] & cache_bits);
+    env->mtrr_deftype = old->mtrr_deftype;
+    memcpy(env->mtrr_fixed, old->mtrr_fixed, sizeof(env->mtrr_fixed));
+    memcpy(env->mtrr_var, old->mtrr_var, sizeof(env->mtrr_var));
+    env->mcg_ctl = old->mcg_ctl;
+    memcpy(env->mce_banks, old->mce_banks, sizeof(env->mce_banks));
+    env->tsc_offset = old->tsc_offset;
+    env->a20_mask = old->a20_mask;
+    g_free(old);
+}
+
 /* INIT and SIPI (SDM vol. 3, 8.4; 9.1): the state is QEMU's while these work on it. */
 static bool reset_events(struct xbt_cpu *x)
 {
@@ -57,7 +77,7 @@ static bool reset_events(struct xbt_cpu *x)
     }
     if (cs->interrupt_request & CPU_INTERRUPT_INIT) {
         cs->interrupt_request &= ~CPU_INTERRUPT_INIT;
-        do_cpu_init(x->x86);
+        take_init(x->x86);
     }
     if (cs->interrupt_request & CPU_INTERRUPT_SIPI) {
         cs->interrupt_request &= ~CPU_INTERRUPT_SIPI;

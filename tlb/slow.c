@@ -380,5 +380,6 @@ uint32_t tlb_slow_commit(struct guest_cpu *c)
     if (rest) {
         tlb_part_write(c, &b, c->bounce + first);
     }
-    return c->commit.exit_after;
+    /* What a device requests now is delivered before the next instruction. */
+    return c->commit.exit_after || ((!a.host || (rest && !b.host)) && c->exit_request);
 }

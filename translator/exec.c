@@ -175,7 +175,8 @@ void xbt_thunk_helper(struct guest_cpu *c, const struct dec_insn *in)
 
     c->stat[ST_HELPER_CALLS]++;
     int r = in->row->helper(c, in);
-    if (r == HELP_NEXT && c->stat[ST_SLOW_WRITE_CODE] == smc && !(c->hflags & HF_SPECIAL)) {
+    /* A device may have been asked: what it requests is delivered before the next instruction. */
+    if (r == HELP_NEXT && c->stat[ST_SLOW_WRITE_CODE] == smc && !(c->hflags & HF_SPECIAL) && !c->exit_request) {
         resume_fpu(c);
         return;
     }
@@ -299,6 +300,10 @@ static struct tb *find_tb(struct guest_cpu *c, uint64_t lip, struct code_page *p
 {
     struct tb_key key = current_key(c);
 
+    /* An instruction breakpoint comes before the faults of fetching the instruction (SDM vol. 3, table 6-2). */
+    if (__builtin_expect((c->hflags & (HF_BP | HF_RF)) == HF_BP, 0) && debug_exec_at(c, lip)) {
+        debug_raise_exec(c);
+    }
     *page = tlb_code_page(c, lip);
     if (page->host) {
         tb_check_dma_page(c, page->ram_addr);
@@ -525,6 +530,7 @@ static void take_exception(struct guest_cpu *c)
 {
     c->in_special = c->special_tf = c->dbg_step = 0;
     c->exit_tb = NULL;
+    c->halted = 0; /* a trap behind HLT ends it */
     c->stat[ST_EXIT_EXCEPTION]++;
     if (c->exc_vector != EXC_DB) {
         c->exc_dr6 = 0; /* the instruction did not complete */

@@ -19,6 +19,12 @@ static inline void if_opened(struct guest_cpu *c)
         cpu_kick(c, XREQ_IRQ_WINDOW);
 }
 
+/* IF is about to be cleared while a request has not been looked at: it may be an interrupt that was there first. */
+static inline bool must_poll(const struct guest_cpu *c)
+{
+    return c->exit_request && (c->eflags & FL_IF) && !(c->hflags & (HF_SHADOW | HF_TF | HF_RF | HF_DBG));
+}
+
 int help_pushf(struct guest_cpu *c, const struct dec_insn *in)
 {
     uint64_t mark = help_mark(c), sp = GPR(c, R_RSP);
@@ -65,6 +71,10 @@ int help_popf(struct guest_cpu *c, const struct dec_insn *in)
     }
     if (in->opsize == 2)
         mask &= 0xffff | FL_VIF;
+    if ((mask & ~val & FL_IF) && must_poll(c)) {
+        c->rip = in->ip;
+        return HELP_LOOP;
+    }
     set_rsp(c, GPR(c, R_RSP) + in->opsize);
     cpu_set_eflags(c, val, mask | FL_RF); /* RF is cleared: */
     c->eflags &= ~FL_RF;
@@ -87,7 +97,10 @@ static inline bool iopl_allows(struct guest_cpu *c)
 
 int help_cli(struct guest_cpu *c, const struct dec_insn *in)
 {
-    (void)in;
+    if (must_poll(c)) {
+        c->rip = in->ip;
+        return HELP_LOOP;
+    }
     c->eflags &= iopl_allows(c) ? ~FL_IF : ~FL_VIF;
     return HELP_NEXT;
 }

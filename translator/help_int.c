@@ -500,9 +500,11 @@ int help_int3(struct guest_cpu *c, const struct dec_insn *in)
     return HELP_JUMP;
 }
 
-/* INT1 (ICEBP): a #DB of trap kind; the gate's DPL does not count and DR6 is not changed. */
+/* INT1 (ICEBP): a #DB of trap kind; the gate's DPL does not count.  DR6 tells of nothing but breakpoints that a MOV SS
+ * before it has held back: they need no second #DB. */
 int help_int1(struct guest_cpu *c, const struct dec_insn *in)
 {
+    note_debug(c);
     cpu_interrupt(c, EXC_DB, false, false, 0, dec_next_ip(in));
     return HELP_JUMP;
 }
