@@ -126,6 +126,14 @@ void xbt_dma_watch(struct guest_cpu *c, uint64_t ram_addr, bool on);
 bool xbt_dma_hit(struct guest_cpu *c, uint64_t ram_addr);
 const uint64_t *xbt_dma_word(struct guest_cpu *c, uint64_t ram_addr);
 
+/* ---- xbt-dmatrap.c ---- */
+/* BQL: the bitmap of device writes for this range of ram_addr is to be trapped.  Everything counts as written. */
+void xbt_dmatrap_prepare(uint64_t ram_addr, uint64_t size);
+/* The word of a page (ram_addr / 4096) that we may write to without being trapped; NULL: QEMU's own. */
+unsigned long *xbt_dmatrap_word(uint64_t page);
+/* The bit of this page is about to be cleared: trap its being set. */
+void xbt_dmatrap_watch(uint64_t ram_addr);
+
 /* ---- xbt-cpu.c: what xbt offers, by feature word ---- */
 void xbt_features_init(uint32_t host_mask);
 uint64_t xbt_features_offered(FeatureWord w);

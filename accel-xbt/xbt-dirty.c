@@ -16,7 +16,7 @@
  * a device wrote to RAM, but every such path sets the DIRTY_MEMORY_VGA bit of regions
  * that log for a display.  So regions with code are made to log, and the bit
  * of a page with code is cleared when it is translated and looked at again when the
- * engine asks.  Regions that really belong to a display are left alone.
+ * engine asks; xbt-dmatrap.c has the vCPUs ask in time.  Regions that really belong to a display are left alone.
  *
  * Locks: `open` and the region sets by `lock` (vCPU threads come without the BQL);
  * logging is switched under the BQL.
@@ -41,8 +41,12 @@ static GPtrArray *mark_later;    /* regions to mark whole after the flush */
 static unsigned long *dirty_word(unsigned client, uint64_t ram_addr)
 {
     uint64_t page = ram_addr / PAGE;
+    unsigned long *alias = client == DIRTY_MEMORY_VGA ? xbt_dmatrap_word(page) : NULL;
     DirtyMemoryBlocks *b;
 
+    if (alias) {
+        return alias;
+    }
     RCU_READ_LOCK_GUARD();
     b = qatomic_rcu_read(&ram_list.dirty_memory[client]);
     return &b->blocks[page / DIRTY_MEMORY_BLOCK_SIZE][BIT_WORD(page % DIRTY_MEMORY_BLOCK_SIZE)];
@@ -246,6 +250,7 @@ static bool start_watching(MemoryRegion *mr)
     qemu_mutex_unlock(&lock);
     if (ours) {
         memory_region_set_log(mr, true, DIRTY_MEMORY_VGA);
+        xbt_dmatrap_prepare(memory_region_get_ram_addr(mr), memory_region_size(mr));
     }
     xbt_bql_auto_unlock(taken);
     return ours;
@@ -275,6 +280,7 @@ void xbt_dma_watch(struct guest_cpu *c, uint64_t ram_addr, bool on)
     }
     mr = xbt_memory_region(ram_addr, &offset);
     if (mr && start_watching(mr)) {
+        xbt_dmatrap_watch(ram_addr);
         qatomic_and(dirty_word(DIRTY_MEMORY_VGA, ram_addr), ~dirty_bit(ram_addr));
         smp_mb(); /* the page's bytes are read after this */
     }

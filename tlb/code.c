@@ -143,6 +143,15 @@ void tlb_jc_clear(struct guest_cpu *c)
 }
 
 /* ---- clearing a context ---- */
+void tlb_cp_revoke(struct guest_cpu *c)
+{
+    uint32_t *cp = __atomic_load_n(&c->cp, __ATOMIC_RELAXED);
+
+    for (unsigned i = 0; cp && i < CP_SLOTS; i++) {
+        __atomic_store_n(&cp[i], 0, __ATOMIC_RELAXED);
+    }
+}
+
 static void cp_clear(struct tlb_cc *cc)
 {
     if (cc->cp_dirty) {

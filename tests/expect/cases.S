@@ -89,6 +89,14 @@ snippets_start:
     CASE return, 0
     ret
     END
+    CASE waiting_loop, 0            /* leaving it looks at exit_request as well */
+    cmp (%rbx), %eax
+    je . - 2
+    END
+    CASE x87, 0                     /* FDP behind the load; FIP, FOP and the segment once at the end */
+    fldl (%rbx)
+    fadd %st(1), %st
+    END
     CASE code32, 2
     add (%ebx), %eax
     inc %ecx

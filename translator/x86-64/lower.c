@@ -384,6 +384,7 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     l->opt = &c->vm->opt;
     l->n_cold = l->n_recs = 0;
     l->x87.at = 0;
+    l->waits = lower_is_waiting_loop(ir);
     l->open_cold = -1;
     l->fmt = tlb_format(c);
     l->fast_pext = host_features()->fast_pext && c->vm->opt.host_bmi2;

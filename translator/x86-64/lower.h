@@ -58,6 +58,7 @@ struct lower {
     unsigned guest_off;      /* of the current instruction from the block's start */
     unsigned next_off;       /* of the next one */
     bool fast_pext, bextr;
+    bool waits;              /* the block is a loop that waits for something in memory */
     bool windows;            /* this block's mode and the options allow access windows */
     struct window win;
     struct x87_last x87;     /* not yet in cpu->fptr */
@@ -124,6 +125,7 @@ static inline void lower_forget(struct lower *l)
 void lower_track(struct lower *l, const struct ir_op *o);
 /* lower_exit.c */
 void lower_exit_op(struct lower *l, unsigned index);
+bool lower_is_waiting_loop(const struct ir_block *ir);
 void lower_cold_exit(struct lower *l, struct cold *k);
 
 /* The whole block into tb's memory; returns the rx end, or NULL when it does not fit. */

@@ -4,7 +4,7 @@
  *
  * A direct exit is a branch (site A) to a stub:
  *     full:      save the flags, when they are in the host's register only
- *     noflags:   [backward: is something pending?] [other page: is it still mapped as when linked?]
+ *     noflags:   [backward, or out of a waiting loop: is something pending?] [other page: is it still mapped as when linked?]
  *     jump:      jmp successor                          (site B; unlinked: to the next line)
  *     unlinked:  r11 = tb, call TH_UNLINKED or TH_UNLINKED1 (state record: flags by recipe or in cpu->fl)
  * When the successor overwrites all flags before anybody can see them, linking sends site A past the save, or straight
@@ -20,6 +20,25 @@ static uint64_t exit_lip(const struct lower *l, unsigned slot)
     return (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64 ? lip : (uint32_t)lip;
 }
 
+/* A loop of one block that only reads: it waits for somebody else, maybe for a device that has overwritten the code
+ * behind the loop.  Whoever did that has asked for an exit first (docs/concurrency.md). */
+bool lower_is_waiting_loop(const struct ir_block *ir)
+{
+    bool self = false, reads = false;
+
+    for (unsigned i = 0; i < ir->n_ops; i++) {
+        const struct ir_op *o = &ir->ops[i];
+        reads |= o->op == IR_ADDR;
+        if ((o->op == IR_ADDR && (o->acc & OA_W)) || (ir_op_attr[o->op] & IRA_F)) {
+            return false;
+        }
+    }
+    for (unsigned slot = 0; slot < TB_EXITS; slot++) {
+        self |= ir->exit_used[slot] && ir->exit_ip[slot] == ir->ip;
+    }
+    return self && reads;
+}
+
 /* The stub at the current position; `branch` is site A or NULL. */
 static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
 {
@@ -27,7 +46,7 @@ static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
     unsigned slot = o->slot;
     struct tb_exit *x = &l->tbw->exit[slot];
     uint64_t lip = exit_lip(l, slot);
-    bool backward = lip <= l->ir->lip + l->guest_off;
+    bool backward = lip <= l->ir->lip + l->guest_off || l->waits;
     bool cross = (lip ^ l->ir->lip) >> 12;
     uint8_t *out[2] = { NULL, NULL };
 
