@@ -143,7 +143,7 @@ FILES = {
     'memtest64.efi': 'boot/memtest86+x64.efi',
     'memtest32.efi': 'boot/memtest86+ia32.efi',
     'ipxe.iso': 'usr/lib/ipxe/ipxe.iso',
-    'ipxe.lkrn': 'usr/lib/ipxe/ipxe.lkrn',
+    'ipxe.lkrn': 'boot/ipxe.lkrn',
     'ipxe.efi': 'boot/ipxe.efi',
     'grub-rescue-cdrom.iso': 'usr/lib/grub-rescue/grub-rescue-cdrom.iso',
     'grub-rescue-floppy.img': 'usr/lib/grub-rescue/grub-rescue-floppy.img',

@@ -7,7 +7,10 @@ import threading
 
 SIZE = 24 << 20
 PAYLOAD = b''.join(hashlib.sha512(number.to_bytes(4, 'little')).digest() for number in range(SIZE // 64))
-ANSWERS = {'/payload': PAYLOAD, '/sum': hashlib.sha256(PAYLOAD).hexdigest().encode()}
+ANSWERS = {}
+for name, data in (('', PAYLOAD), ('little', PAYLOAD[:2 << 20])):
+    ANSWERS['/payload' + name] = data
+    ANSWERS['/sum' + name] = hashlib.sha256(data).hexdigest().encode()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
