@@ -348,8 +348,8 @@ def pxe(shop, name):
 
 # ---- whole systems -----------------------------------------------------------
 
-SYSTEM_PACKAGES = 'systemd-sysv udev dbus kmod iproute2 ifupdown isc-dhcp-client netbase initramfs-tools wget ' \
-    'procps cron ca-certificates'
+SYSTEM_PACKAGES = ('systemd-sysv udev dbus kmod iproute2 ifupdown isc-dhcp-client netbase initramfs-tools '
+                   'wget procps cron ca-certificates')
 SYSTEMS = {'debian-amd64': ('amd64', 'linux-image-amd64'), 'debian-i386': ('i386', 'linux-image-686-pae')}
 
 
@@ -364,8 +364,8 @@ def system(shop, name):
     site, release = mirror()
     include = ','.join(SYSTEM_PACKAGES.split() + [kernel])
     env = dict(os.environ, PATH='/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL='C', DEBIAN_FRONTEND='noninteractive')
-    shop.run('debootstrap', '--variant=minbase', f'--arch={arch}', f'--include={include}', release, tree, site,
-             env=env)
+    shop.run('debootstrap', '--variant=minbase', f'--arch={arch}', f'--include={include}', release, tree,
+             site, env=env)
     shop.write('matrix\n', tree, 'etc/hostname')
     shop.write('/dev/vda / ext4 defaults 0 1\n', tree, 'etc/fstab')
     shop.write('auto lo eth0\niface lo inet loopback\niface eth0 inet dhcp\n', tree, 'etc/network/interfaces')

@@ -125,8 +125,9 @@ class Play:
                 shot = picture(self.m)
                 seen[hashlib.sha256(repr(shot[:2]).encode() + shot[2]).hexdigest()] = shot
                 time.sleep(0.08)
-            lit = max(len(set(shot[2][i:i + 3] for i in range(0, len(shot[2]), 999))) for shot in seen.values())
-            if len(seen) <= 2 and lit > 1:
+            colours = max(len({shot[2][i:i + 3] for i in range(0, len(shot[2]), 999)})
+                          for shot in seen.values())
+            if len(seen) <= 2 and colours > 1:
                 break
             if time.monotonic() > self.deadline:
                 raise Failure(f'the picture does not stand still: {len(seen)} in a second')
