@@ -17,6 +17,8 @@
 #define ATTR_CODE (DESC_G | DESC_P | DESC_S | DESC_CS | DESC_R | DESC_A)
 #define ATTR_DATA (DESC_G | DESC_B | DESC_P | DESC_S | DESC_W | DESC_A)
 
+#define DR6_BS (1ull << 14)
+
 /* EFLAGS that SYSRET takes from R11: all but RF and VM. */
 #define SYSRET_FLAGS 0x003c7fd5u
 
@@ -42,7 +44,7 @@ static inline void set_flat_stack(struct guest_cpu *c, unsigned sel, unsigned cp
     struct guest_seg *s = &c->seg[S_SS];
 
     fpu_ptr_seg_changes(c, S_SS);
-    s->sel = (uint16_t)(sel & ~3u) | (uint16_t)cpl;
+    s->sel = (uint16_t)sel; /* as the instruction makes it: SYSCALL leaves an RPL of the MSR there */
     s->base = 0;
     s->limit = 0xffffffffu;
     s->attr = ATTR_DATA | cpl << DESC_DPL_SHIFT;
@@ -86,7 +88,7 @@ int help_syscall(struct guest_cpu *c, const struct dec_insn *in)
         c->special_tf = 0; /* masked by FMASK: no single-step trap on the kernel's first instruction */
     }
     set_flat_code(c, cs, 0, cpu_lma(c));
-    set_flat_stack(c, cs + 8, 0);
+    set_flat_stack(c, (unsigned)(c->star >> 32) + 8, 0);
     return done(c);
 }
 
@@ -110,8 +112,15 @@ int help_sysret(struct guest_cpu *c, const struct dec_insn *in)
     }
     c->rip = to64 ? GPR(c, R_RCX) : (uint32_t)GPR(c, R_RCX);
     set_flat_code(c, to64 ? cs + 16 : cs, 3, to64);
-    set_flat_stack(c, cs + 8, 3);
-    return done(c);
+    set_flat_stack(c, (cs + 8) | 3, 3);
+    cpu_update_hflags_same_cr(c);
+    c->special_tf = 0;
+    if (c->eflags & FL_TF) {
+        /* As if the SYSCALL had just completed: the trap comes before the program's first instruction. */
+        c->exc_dr6 |= DR6_BS;
+        cpu_raise(c, EXC_DB);
+    }
+    return HELP_JUMP;
 }
 
 /* ---- SYSENTER / SYSEXIT ---- */
@@ -163,6 +172,6 @@ int help_sysexit(struct guest_cpu *c, const struct dec_insn *in)
     c->rip = to64 ? rip : (uint32_t)rip;
     GPR(c, R_RSP) = to64 ? rsp : (uint32_t)rsp;
     set_flat_code(c, cs, 3, to64);
-    set_flat_stack(c, cs + 8, 3);
+    set_flat_stack(c, (cs + 8) | 3, 3);
     return done(c);
 }
