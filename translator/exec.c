@@ -230,6 +230,17 @@ static bool canonical(uint64_t a)
     return (uint64_t)((int64_t)(a << 16) >> 16) == a;
 }
 
+/* Decode the instruction at RIP once more; false when it crosses a page. */
+static bool current_insn(struct guest_cpu *c, struct dec_insn *in)
+{
+    uint64_t lip = cur_lip(c);
+    struct code_page page = tlb_code_page(c, lip);
+    unsigned off = lip & 0xfff, avail = 4096 - off < 15 ? 4096 - off : 15;
+    unsigned mode = (c->hflags & HF_CODE_MASK) == HF_CODE64 ? 2 : (c->hflags & HF_CODE_MASK) == HF_CODE32;
+
+    return page.host && dec_decode(page.host + off, avail, c->rip, mode, false, in) == DEC_OK;
+}
+
 /* The host took #GP in generated code: a misaligned operand, or a non-canonical address whose low bits name a page in
  * the table.  To the host all operands are in DS; the guest's stack references raise #SS. */
 static unsigned gp_or_ss(struct guest_cpu *c)
@@ -238,12 +249,7 @@ static unsigned gp_or_ss(struct guest_cpu *c)
 
     tb_restore_state(c, c->unwind_pc);
     c->unwind_pc = 0;
-    if (!cpu_code64(c)) {
-        return EXC_GP;
-    }
-    struct code_page page = tlb_code_page(c, c->rip);
-    unsigned off = c->rip & 0xfff, avail = 4096 - off < 15 ? 4096 - off : 15;
-    if (!page.host || dec_decode(page.host + off, avail, c->rip, 2, false, &in) != DEC_OK) {
+    if (!cpu_code64(c) || !current_insn(c, &in)) {
         return EXC_GP;
     }
     /* Alignment that the instruction demands comes first, as in check_before_page(). */
@@ -256,7 +262,9 @@ static unsigned gp_or_ss(struct guest_cpu *c)
         return in.seg == S_SS ? EXC_SS : EXC_GP;
     }
     switch (in.row->cls) {
-    case CL_PUSH: case CL_POP: case CL_CALL_REL: case CL_CALL_IND: case CL_RET:
+    case CL_PUSH: case CL_CALL_REL: case CL_CALL_IND:
+        return canonical(GPR(c, R_RSP) - in.opsize) ? EXC_GP : EXC_SS;
+    case CL_POP: case CL_RET:
         return canonical(GPR(c, R_RSP)) ? EXC_GP : EXC_SS;
     case CL_LEAVE:
         return canonical(GPR(c, R_RBP)) ? EXC_GP : EXC_SS;
@@ -406,20 +414,47 @@ static bool handle_requests(struct guest_cpu *c)
     return false;
 }
 
+static bool rip_reachable(const struct guest_cpu *c, uint64_t rip)
+{
+    return cpu_code64(c) ? canonical(rip) || (c->cr[4] & CR4_LA57) : rip <= c->seg[S_CS].limit;
+}
+
+/* Jcc or LOOP was taken to a target that is not canonical or behind the code segment's limit: it faults itself, with
+ * nothing changed.  RIP is at the branch. */
+static void refuse_branch(struct guest_cpu *c)
+{
+    struct dec_insn in;
+
+    if (current_insn(c, &in) && in.row->cls == CL_LOOP && in.opcode != 0xe3) {
+        gpr_write(c, R_RCX, in.adsize, false, GPR(c, R_RCX) + 1);
+    }
+    c->exc_vector = EXC_GP;
+    c->exc_error = 0;
+    c->exc_has_error = 1;
+}
+
+static void leave_unlinked(struct guest_cpu *c)
+{
+    const struct tb *tb = c->exit_tb;
+    uint64_t rip = tb->exit[c->exit_slot].lip - tb->key.cs_base;
+
+    tb_restore_state(c, c->unwind_pc);
+    c->unwind_pc = 0;
+    c->stat[ST_EXIT_UNLINKED]++;
+    rip = cpu_code64(c) ? rip : (uint32_t)rip;
+    if (c->exit_slot == 0 && !rip_reachable(c, rip)) {
+        refuse_branch(c);
+        return;
+    }
+    c->rip = rip;
+}
+
 static void dispatch_leave(struct guest_cpu *c, unsigned why)
 {
     switch (why) {
-    case LEAVE_UNLINKED: {
-        struct tb *tb = c->exit_tb;
-        tb_restore_state(c, c->unwind_pc);
-        c->unwind_pc = 0;
-        c->rip = tb->exit[c->exit_slot].lip - tb->key.cs_base;
-        if (!cpu_code64(c)) {
-            c->rip = (uint32_t)c->rip;
-        }
-        c->stat[ST_EXIT_UNLINKED]++;
+    case LEAVE_UNLINKED:
+        leave_unlinked(c);
         return;
-    }
     case LEAVE_INDIRECT:
         c->stat[ST_EXIT_INDIRECT]++;
         break;
@@ -462,8 +497,7 @@ static const void *code_for(struct guest_cpu *c, uint64_t lip, bool special)
  * JMP, RET): it is taken back. */
 static void check_target(struct guest_cpu *c)
 {
-    if (cpu_code64(c) ? (uint64_t)((int64_t)(c->rip << 16) >> 16) != c->rip && !(c->cr[4] & CR4_LA57)
-                      : c->rip > c->seg[S_CS].limit) {
+    if (!rip_reachable(c, c->rip)) {
         c->rip = c->slow_addr;
         set_rsp(c, GPR(c, R_RSP) + (uint64_t)(int64_t)(int32_t)c->slow_size);
         cpu_raise_err(c, EXC_GP, 0);

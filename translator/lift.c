@@ -6,7 +6,7 @@
  * ir_ops.inc.  Guest state changes only after the last op of the instruction that can fault, so that every site's
  * state is that before the instruction.  Which flags live where is left to opt_flags.c, host registers to x86-64/.
  */
-#include "translator/help.h"
+#include "translator/desc.h"
 #include "translator/ir.h"
 #include "translator/mem.h"
 #include "translator/svm.h"
@@ -138,9 +138,9 @@ static uint64_t rel_target(const struct dec_insn *in)
 }
 
 /* A branch out of the code segment's limit faults at the branch (SDM vol. 2, JMP). */
-static bool target_ok(struct ir_block *b, const struct dec_insn *in, uint64_t ip)
+static bool target_ok(const struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in, uint64_t ip)
 {
-    if (in->mode != 2 && ip > b->key.cs_limit) {
+    if (in->mode != 2 ? ip > b->key.cs_limit : !is_canonical(c, ip)) {
         lift_raise(b, EXC_GP, true);
         return false;
     }
@@ -389,17 +389,17 @@ static bool lift_string(struct ir_block *b, const struct dec_insn *in)
     }
 }
 
-static bool lift_branch(struct ir_block *b, const struct dec_insn *in)
+static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
 {
     switch (in->row->cls) {
     case CL_CALL_REL:
-        if (target_ok(b, in, rel_target(in))) {
+        if (target_ok(c, b, in, rel_target(in))) {
             lift_push_return(b, in);
             put_goto(b, in, 0, rel_target(in));
         }
         return true;
     case CL_JMP_REL:
-        if (target_ok(b, in, rel_target(in))) {
+        if (target_ok(c, b, in, rel_target(in))) {
             put_goto(b, in, 0, rel_target(in));
         }
         return true;
@@ -520,7 +520,7 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         lift_helper(b, in);
         return (in->row->attr & IA_ENDS) != 0;
     case CL_CALL_REL: case CL_CALL_IND: case CL_RET: case CL_JMP_REL: case CL_JMP_IND: case CL_JCC: case CL_LOOP:
-        return lift_branch(b, in);
+        return lift_branch(c, b, in);
     default:
         lift_raise(b, EXC_UD, false);
         return true;

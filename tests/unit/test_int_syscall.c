@@ -52,7 +52,8 @@ static void test_syscall_64(void)
     c->exit_request = 0;
     GPR(c, R_R11) |= FL_VM | FL_RF | FL_NT;
     in = insn(0x2000, 8);
-    RUN(help_sysret, &in, HELP_JUMP);
+    RAISES(help_sysret, &in, EXC_DB, 0); /* TF comes from R11: the trap is SYSRET's */
+    CHECK_EQ(c->exc_dr6, 1u << 14);
     CHECK_EQ(c->rip, 0x1002);
     CHECK_EQ(cpu_get_eflags(c), FL_IF | FL_CF | FL_TF | FL_ID | FL_NT | 2);
     CHECK_EQ(c->exit_request, XREQ_IRQ_WINDOW);

@@ -88,7 +88,7 @@ static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
     }
     x64_lea_rip(b, X_R11, l->tb);
     lower_call_thunk(l, TH_UNLINKED + slot);
-    /* guest_off is not used: the exit's target is the state's RIP. */
+    /* guest_off is the branch, where RIP is for a target out of reach; else the exit's target is the state's RIP. */
     bool recipe = o->site == SK_RECIPE && (backward || cross);
     lower_record(l, x64_here(b), l->guest_off, recipe ? SK_RECIPE : SK_ENV, &o->rc);
     if (branch) {
