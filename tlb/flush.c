@@ -18,7 +18,7 @@ static void stat_flush(struct guest_cpu *c, enum tlb_flush_cause why)
         [TLBF_EFER] = ST_FLUSH_EFER,   [TLBF_INVLPG] = ST_FLUSH_INVLPG, [TLBF_INVPCID] = ST_FLUSH_INVPCID,
         [TLBF_A20] = ST_FLUSH_A20,     [TLBF_MEMMAP] = ST_FLUSH_MEMMAP, [TLBF_RESET] = ST_FLUSH_RESET,
         [TLBF_OTHER] = ST_FLUSH_OTHER, [TLBF_PKRU] = ST_FLUSH_PKRU,     [TLBF_LOG] = ST_FLUSH_LOG,
-        [TLBF_SVM] = ST_FLUSH_SVM,
+        [TLBF_SVM] = ST_FLUSH_SVM,     [TLBF_ASID] = ST_FLUSH_SVM,
     };
     c->stat[st[why]]++;
 }
@@ -34,7 +34,7 @@ void tlb_space_flush(struct guest_cpu *c, struct tlb_space *s)
 static bool own_world(enum tlb_flush_cause why)
 {
     return why == TLBF_CR3 || why == TLBF_CR0 || why == TLBF_CR4 || why == TLBF_EFER || why == TLBF_INVPCID ||
-           why == TLBF_PKRU;
+           why == TLBF_PKRU || why == TLBF_ASID;
 }
 
 void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why)

@@ -331,7 +331,7 @@ static void guest_context(struct guest_cpu *c)
     v->nested = true;
 }
 
-void tlb_world_enter(struct guest_cpu *c, bool flush)
+void tlb_world_enter(struct guest_cpu *c, enum tlb_world_flush flush)
 {
     struct tlb_vcpu *v = c->tlb;
     struct tlb_world *w = world_of(c);
@@ -347,8 +347,9 @@ void tlb_world_enter(struct guest_cpu *c, bool flush)
     if (c->svm.npt && (w->asid != c->svm.asid || !sig_eq(&w->sig, &sig))) {
         tlb_npt_clear(v);
     }
-    if (flush) {
-        tlb_flush_all(c, TLBF_SVM);
+    if (flush != TLBW_KEEP) {
+        tlb_npt_clear(v);
+        tlb_flush_all(c, flush == TLBW_ASID ? TLBF_ASID : TLBF_SVM);
         return;
     }
     v->gen++;

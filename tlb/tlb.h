@@ -76,7 +76,7 @@ void tlb_set_mode(struct guest_cpu *c);
 /* ---- flushes (SDM vol. 3, 4.10.4) ---- */
 enum tlb_flush_cause {
     TLBF_CR3, TLBF_CR0, TLBF_CR4, TLBF_EFER, TLBF_INVLPG, TLBF_INVPCID, TLBF_A20, TLBF_MEMMAP, TLBF_RESET,
-    TLBF_OTHER, TLBF_PKRU, TLBF_LOG, TLBF_SVM, TLBF_CAUSES
+    TLBF_OTHER, TLBF_PKRU, TLBF_LOG, TLBF_SVM, TLBF_ASID, TLBF_CAUSES
 };
 /* All spaces, global too.  Causes that the guest's own registers are (CR0 to PKRU, OTHER): of the current ASID. */
 void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why);
@@ -87,9 +87,10 @@ void tlb_flush_pcid_page(struct guest_cpu *c, unsigned pcid, uint64_t lin);/* IN
 /* CR3 written: c->cr[3] is new. noflush = bit 63 of the source with CR4.PCIDE. Switches c->space. */
 void tlb_cr3_written(struct guest_cpu *c, bool noflush);
 /* World switch of AMD SVM (APM vol. 2, 15.16): leave before the registers change, enter when c->svm and the control
- * registers are new; the caller then calls cpu_update_hflags().  Entries are kept per ASID; flush: drop all. */
+ * registers are new; the caller then calls cpu_update_hflags().  Entries are kept per ASID. */
 void tlb_world_leave(struct guest_cpu *c);
-void tlb_world_enter(struct guest_cpu *c, bool flush);
+enum tlb_world_flush { TLBW_KEEP, TLBW_ASID, TLBW_ALL };
+void tlb_world_enter(struct guest_cpu *c, enum tlb_world_flush flush);
 /* INVLPGA. */
 void tlb_flush_asid_page(struct guest_cpu *c, uint32_t asid, uint64_t lin);
 /* Remove the write entries of one RAM page in every space (it got code, or its dirty log was cleared). */

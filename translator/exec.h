@@ -21,7 +21,8 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
 void take_interrupt(struct guest_cpu *c);
 void take_nmi(struct guest_cpu *c);
 /* Deliver an exception that a hypervisor injects (help_int.c). */
-void cpu_deliver_injected(struct guest_cpu *c, unsigned vector, bool has_error, uint32_t error);
+void cpu_deliver_injected(struct guest_cpu *c, unsigned vector, bool has_error, uint32_t error,
+                          uint64_t return_rip);
 
 /* Called from generated code through the thunks (thunks.c). */
 void *xbt_thunk_read(struct guest_cpu *c, uint64_t lin, uint32_t flags);

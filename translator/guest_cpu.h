@@ -196,6 +196,7 @@ struct guest_svm {
     uint64_t ncr3;       /* nested page tables, walked with the host's CR4 and EFER */
     uint64_t host_cr4, host_efer;
     uint64_t inject;     /* EVENTINJ not yet delivered */
+    uint64_t next_rip;   /* behind the instruction whose intercept is being asked; else 0 */
     uint64_t event;      /* EXITINTINFO of the event whose delivery is under way */
     uint64_t fault_addr; /* linear address of the last page fault */
 };

@@ -418,13 +418,13 @@ void cpu_deliver_exception(struct guest_cpu *c)
 }
 #undef V
 
-void cpu_deliver_injected(struct guest_cpu *c, unsigned vector, bool has_error, uint32_t error)
+void cpu_deliver_injected(struct guest_cpu *c, unsigned vector, bool has_error, uint32_t error, uint64_t return_rip)
 {
     const struct event e = {
         .vector = vector,
         .has_error = has_error,
         .error = error,
-        .rip = c->rip,
+        .rip = return_rip,
         .eflags = cpu_get_eflags(c),
         .ext = 1,
     };

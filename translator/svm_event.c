@@ -19,6 +19,14 @@ void svm_event_begin(struct guest_cpu *c, unsigned vector, uint64_t type, bool h
     c->svm.event = EVENT_VALID | type | vector | (has_error ? EVENT_HAS_ERROR | (uint64_t)error << 32 : 0);
 }
 
+/* INT n, INT3 and INTO return behind themselves: to nRIP (15.20). */
+static uint64_t soft_return(struct guest_cpu *c)
+{
+    struct svm_page p = svm_page(c, c->svm.vmcb, false);
+
+    return svm_ld(c, &p, VMCB_NEXT_RIP, 8);
+}
+
 /* EVENTINJ: once, before the first instruction (15.20). */
 static void inject(struct guest_cpu *c)
 {
@@ -30,13 +38,14 @@ static void inject(struct guest_cpu *c)
     c->halted = 0;
     switch (EVENT_TYPE(e)) {
     case EVENT_EXCEPTION:
-        cpu_deliver_injected(c, vector, has_error, (uint32_t)(e >> 32));
+        cpu_deliver_injected(c, vector, has_error, (uint32_t)(e >> 32),
+                             vector == EXC_BP || vector == EXC_OF ? soft_return(c) : c->rip);
         break;
     case EVENT_NMI:
         cpu_interrupt(c, EXC_NMI, false, false, 0, c->rip);
         break;
     case EVENT_SOFT:
-        cpu_interrupt(c, vector, true, false, 0, c->rip);
+        cpu_interrupt(c, vector, true, false, 0, soft_return(c));
         break;
     default:
         cpu_interrupt(c, vector, false, has_error, (uint32_t)(e >> 32), c->rip);

@@ -190,7 +190,8 @@ void svm_check_io(struct guest_cpu *c, const struct dec_insn *in, unsigned port,
     } else {
         info |= (unsigned)in->adsize << 6;
     }
-    svm_exit(c, VMEXIT_IOIO, info, dec_next_ip(in));
+    c->svm.next_rip = dec_next_ip(in);
+    svm_exit(c, VMEXIT_IOIO, info, c->svm.next_rip);
 }
 
 /* ---- others with operands ---- */
@@ -262,7 +263,9 @@ static int help_guarded(struct guest_cpu *c, const struct dec_insn *in)
         c->rip = in->ip;
         return HELP_LOOP;
     }
+    c->svm.next_rip = dec_next_ip(in);
     twins[i].guard->check(c, in, twins[i].guard->code);
+    c->svm.next_rip = 0;
     return twins[i].row->helper ? twins[i].row->helper(c, in) : HELP_NEXT;
 }
 

@@ -124,9 +124,9 @@ static bool load_debug(struct guest_cpu *c, uint64_t dr7)
 }
 
 /* After the registers: TLB, hflags. */
-static void world_entered(struct guest_cpu *c, bool flush, bool armed)
+static void world_entered(struct guest_cpu *c, enum tlb_world_flush flush, bool armed)
 {
-    tlb_world_enter(c, flush || armed);
+    tlb_world_enter(c, armed ? TLBW_ALL : flush);
     if (armed) {
         debug_registers_changed(c);
     }
@@ -277,7 +277,7 @@ static void load_host(struct guest_cpu *c)
     world_load(c, &h, &w, 0);
     c->eflags &= ~(FL_VM | FL_RF);
     armed = load_debug(c, 0);
-    world_entered(c, false, armed);
+    world_entered(c, TLBW_KEEP, armed);
     if (!ok) {
         shut_down(c);
     } else if (tf) {
@@ -294,6 +294,8 @@ static void exit_to_host(struct guest_cpu *c, const struct svm_page *p, uint64_t
     svm_st(c, p, VMCB_EXITINFO2, 8, info2);
     svm_st(c, p, VMCB_EXITINTINFO, 8, c->svm.event);
     svm_st(c, p, VMCB_EVENTINJ, 8, 0);
+    svm_st(c, p, VMCB_NEXT_RIP, 8, c->svm.next_rip);
+    c->svm.next_rip = 0;
     load_host(c);
 }
 
@@ -319,6 +321,12 @@ _Noreturn void svm_exit(struct guest_cpu *c, uint64_t code, uint64_t info1, uint
 
 /* ---- VMRUN ---- */
 
+/* TLB_CONTROL: 0 nothing, 3 and 7 (without global pages) this ASID, 1 and what is reserved all (15.16.2). */
+static enum tlb_world_flush control_flushes(uint64_t control)
+{
+    return control == 0 ? TLBW_KEEP : control == 3 || control == 7 ? TLBW_ASID : TLBW_ALL;
+}
+
 static void load_guest(struct guest_cpu *c, const struct svm_page *p, const struct world *w)
 {
     struct guest_svm *s = &c->svm;
@@ -335,7 +343,7 @@ static void load_guest(struct guest_cpu *c, const struct svm_page *p, const stru
     if (s->npt) {
         c->pat = svm_ld(c, p, VMCB_G_PAT, 8);
     }
-    world_entered(c, svm_ld(c, p, VMCB_TLB_CONTROL, 1) != 0, armed);
+    world_entered(c, control_flushes(svm_ld(c, p, VMCB_TLB_CONTROL, 1)), armed);
 }
 
 static void save_host(struct guest_cpu *c, uint64_t next)
@@ -362,7 +370,7 @@ void svm_vmrun(struct guest_cpu *c, uint64_t vmcb, uint64_t next)
     read_control(c, &p);
     world_read(c, &p, &w);
     s->vmcb = vmcb;
-    s->event = 0;
+    s->event = s->next_rip = 0;
     if (!control_ok(c, &p, inject) || !world_ok(c, &w)) {
         s->npt = s->asid = 0;
         exit_to_host(c, &p, VMEXIT_INVALID, 0, 0);

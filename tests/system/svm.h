@@ -23,7 +23,7 @@
 enum {
     C_CR = 0, C_DR = 4, C_EXC = 8, C_MISC1 = 12, C_MISC2 = 16, C_MISC3 = 20, C_IOPM = 0x40, C_MSRPM = 0x48,
     C_TSC = 0x50, C_ASID = 0x58, C_TLB = 0x5c, C_INTCTL = 0x60, C_VECTOR = 0x64, C_STATE = 0x68, C_CODE = 0x70,
-    C_INFO1 = 0x78, C_INFO2 = 0x80, C_INTINFO = 0x88, C_NP = 0x90, C_INJECT = 0xa8, C_NCR3 = 0xb0,
+    C_INFO1 = 0x78, C_INFO2 = 0x80, C_INTINFO = 0x88, C_NP = 0x90, C_INJECT = 0xa8, C_NCR3 = 0xb0, C_NRIP = 0xc8,
     S_ES = 0x400, S_CS = 0x410, S_SS = 0x420, S_DS = 0x430, S_FS = 0x440, S_GS = 0x450, S_GDTR = 0x460,
     S_LDTR = 0x470, S_IDTR = 0x480, S_TR = 0x490, S_CPL = 0x4cb, S_EFER = 0x4d0, S_CR4 = 0x548, S_CR3 = 0x550,
     S_CR0 = 0x558, S_DR7 = 0x560, S_DR6 = 0x568, S_RFLAGS = 0x570, S_RIP = 0x578, S_RSP = 0x5d8, S_RAX = 0x5f8,
@@ -117,6 +117,10 @@ static inline void show_exit(const char *name)
     if (V64(S_RIP) - guest_entry < 0x80) {
         put(" at ");
         put_hex(V64(S_RIP) - guest_entry);
+    }
+    if (V64(C_NRIP)) {
+        put(" next ");
+        put_hex(V64(C_NRIP) - V64(S_RIP));
     }
     if (V64(C_INTINFO)) {
         put(" event ");

@@ -215,9 +215,14 @@ static void injection(void)
     GUEST("nop");
     V64(C_INJECT) = VALID | 0x202;
     run("inject nmi");
-    GUEST("nop");
+    GUEST("int $0x51");
     V64(C_INJECT) = VALID | 0x451;
+    V64(C_NRIP) = guest_entry + 2;
     run("inject int n");
+    GUEST("int3");
+    V64(C_INJECT) = VALID | 0x303;
+    V64(C_NRIP) = guest_entry + 1;
+    run("inject int3");
     GUEST("nop");
     resume = guest_entry;
     V64(C_INJECT) = VALID | 0xb0d | 0x18ull << 32;
