@@ -405,3 +405,12 @@
 1:  mov $0x77, %al
     movb $0x77, 1b+1(%rip)
     END
+    /* A store opens a window, a load takes it to a read-only page, a store must not follow there. */
+    CASE store_behind_load_in_window, 0
+    mov $0x40120000, %esi
+    lea 0x1000(%rsi), %rbx
+    mov (%rsi), %edx
+    mov %eax, (%rbx)
+    mov -8(%rbx), %ecx
+    mov %eax, -16(%rbx)
+    END

@@ -215,6 +215,15 @@ void x64_shift_ri(struct x64_buf *b, unsigned ext, unsigned size, unsigned dst, 
     x64_byte(b, count);
 }
 
+void x64_btc_ri(struct x64_buf *b, unsigned dst, unsigned bit)
+{
+    x64_rex(b, true, X_NONE, X_NONE, dst, false);
+    x64_byte(b, 0x0f);
+    x64_byte(b, 0xba);
+    x64_modrm_rr(b, 7, dst);
+    x64_byte(b, bit);
+}
+
 void x64_pext_rrm(struct x64_buf *b, unsigned dst, unsigned src, struct x64_mem m)
 {
     /* VEX.LZ.F3.0F38.W1 F5 /r: dst = ModRM.reg, src = vvvv, mask = r/m */

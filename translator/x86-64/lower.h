@@ -31,6 +31,7 @@ struct cold {
     uint8_t *after;          /* behind the ops [use, use_end) */
     uint8_t *branch;         /* COLD_EXIT: rel32 field of the branch to the stub */
     uint8_t *leave_window;   /* jump from a window access whose page is another one */
+    bool close_window;       /* there: a load looks up the read table, but stores may follow in the window */
     struct x87_last x87;     /* as lower.x87, at the ADDR */
 };
 

@@ -218,6 +218,7 @@ static void window_access(struct lower *l, struct cold *k, const struct ir_op *o
     x64_modrm_rr(b, 0, X_R9);
     x64_u32(b, 0xfffff000u);
     k->leave_window = x64_jcc(b, CC_NE, NULL);
+    k->close_window = writable && !(o->acc & OA_W);
     crossing_guard(l, k, o);
     k->fast = k->resume = x64_here(b);
     window_open(l, o);
@@ -339,6 +340,10 @@ void lower_cold_access(struct lower *l, struct cold *k)
             k->unaligned = x64_jcc(b, CC_NE, NULL);
         }
         lookup(l, k, o);
+        if (k->close_window) {          /* as after a slow access: + TH_FAR and - TH_FAR */
+            x64_btc_ri(b, X_R10, 63);
+            x64_btc_ri(b, X_R11, 63);
+        }
         x64_jmp(b, k->resume);
         patch_here(b, slow);
         patch_here(b, cross);
