@@ -18,16 +18,23 @@ static struct jc_entry jc_none[1u << JC_BITS];
 
 struct jc_entry *tlb_jc_none(void) { return jc_none; }
 
+/* An empty slot holds an address that belongs into another one, so that no lookup there can match: a guest may jump to
+ * any address, ~0 included. */
+static inline uint64_t jc_empty(unsigned slot)
+{
+    return slot == jc_hash(~0ull) ? ~0ull - 1 : ~0ull;
+}
+
 static void jc_fill_empty(struct jc_entry *jc)
 {
     for (unsigned i = 0; i < 1u << JC_BITS; i++) {
-        jc[i].lip = ~0ull;
+        jc[i].lip = jc_empty(i);
     }
 }
 
 void tlb_cc_init(struct tlb_cc *cc, struct jc_entry *jc)
 {
-    if (jc_none[0].lip != ~0ull) {
+    if (jc_none[0].lip != jc_empty(0)) {
         jc_fill_empty(jc_none);
     }
     xbt_zero(cc, sizeof(*cc));
@@ -59,7 +66,7 @@ void tlb_cc_jc_clear(struct tlb_cc *cc)
     }
     if (cc->jc_count <= JC_LIST) {
         for (uint32_t i = 0; i < cc->jc_count; i++) {
-            cc->jc[cc->jc_list[i]].lip = ~0ull;
+            cc->jc[cc->jc_list[i]].lip = jc_empty(cc->jc_list[i]);
         }
     } else {
         jc_fill_empty(cc->jc);
@@ -87,7 +94,7 @@ void tlb_jc_insert(struct guest_cpu *c, uint64_t lip, void *host)
     if (!a || !a->page.global || (b && !b->page.global)) {
         cc->jc_nonglobal = true;
     }
-    if (cc->jc[slot].lip == ~0ull) {
+    if (cc->jc[slot].lip == jc_empty(slot)) {
         if (cc->jc_count < JC_LIST) {
             cc->jc_list[cc->jc_count++] = (uint16_t)slot;
         } else {
@@ -106,7 +113,7 @@ static void jc_drop(struct tlb_cc *cc, uint64_t lip, const void *host)
 
     /* The emptied slot stays on the list, and may get there once more. */
     if (e->lip == lip && e->host == host) {
-        e->lip = ~0ull;
+        e->lip = jc_empty(jc_hash(lip));
     }
 }
 
@@ -199,11 +206,12 @@ void tlb_cc_clear_nonglobal(struct tlb_cc *cc)
 /* The entries of one page share the hash's upper bits: 4096 slots hold all of them. */
 static void jc_drop_page(struct tlb_cc *cc, uint64_t page)
 {
-    struct jc_entry *e = &cc->jc[jc_hash(page) & ~0xfffu];
+    unsigned first = jc_hash(page) & ~0xfffu;
+    struct jc_entry *e = &cc->jc[first];
 
     for (unsigned i = 0; i < 4096; i++) {
         if ((e[i].lip & PAGE_MASK) == page) {
-            e[i].lip = ~0ull;
+            e[i].lip = jc_empty(first + i);
         }
     }
 }

@@ -208,7 +208,7 @@ struct tlb_fast;
 /* jump-cache entry: virtual RIP (linear address of code) to entry of host code. */
 #define JC_BITS 15
 struct jc_entry {
-    uint64_t lip;   /* linear instruction pointer (CS.base + EIP); ~0 = empty */
+    uint64_t lip;   /* linear instruction pointer (CS.base + EIP); empty: one that belongs into another slot */
     void *host;     /* address of the TB's "flags in cpu->fl" entry */
 };
 

@@ -318,6 +318,11 @@ static void test_code(void)
         CHECK(!jc_get(K + i));
     }
 
+    /* An empty slot answers no address at all: a guest may jump to ~0. */
+    for (unsigned i = 0; i < 1u << JC_BITS; i++) {
+        CHECK(jc_hash(c->jc[i].lip) != i);
+    }
+
     /* Code on a large page: INVLPG anywhere in it. */
     uint64_t big = 0xffffffffa0000000ull;
     map_at(pg, big, 0x400000 | RW | E_PS | E_G, 2);
