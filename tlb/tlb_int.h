@@ -34,11 +34,6 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* Guest data of any alignment; one host access each. */
-typedef uint16_t __attribute__((aligned(1), may_alias)) any16;
-typedef uint32_t __attribute__((aligned(1), may_alias)) any32;
-typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
-
 #define PAGE_SIZE 4096ull
 #define PAGE_MASK (~0xfffull)
 #define FLAT_PAGES (1ull << 36)

@@ -347,7 +347,7 @@ static void chain(struct guest_cpu *c, struct tb *from, unsigned slot, struct tb
         return;
     }
     if (x->cross_page) {
-        *(uint32_t *)tb_rw(c->vm->store, x->cp_imm) = page->cp_id;
+        *(any32 *)tb_rw(c->vm->store, x->cp_imm) = page->cp_id;
     }
     tb_link(c, from, slot, to);
 }

@@ -9,6 +9,7 @@
 #define XBT_FPU_H
 
 #include "translator/guest_cpu.h"
+#include "translator/mem.h"
 
 /* Offsets in the image. */
 enum {
@@ -44,19 +45,19 @@ void fpu_wait(struct guest_cpu *c);
 /* Fields of the image; any alignment. */
 static inline uint64_t fpu_get64(const uint8_t *img, unsigned off)
 {
-    return *(const uint64_t *)(const void *)(img + off);
+    return *(const any64 *)(img + off);
 }
 static inline void fpu_put64(uint8_t *img, unsigned off, uint64_t v)
 {
-    *(uint64_t *)(void *)(img + off) = v;
+    *(any64 *)(img + off) = v;
 }
 static inline uint32_t fpu_get32(const uint8_t *img, unsigned off)
 {
-    return *(const uint32_t *)(const void *)(img + off);
+    return *(const any32 *)(img + off);
 }
 static inline void fpu_put32(uint8_t *img, unsigned off, uint32_t v)
 {
-    *(uint32_t *)(void *)(img + off) = v;
+    *(any32 *)(img + off) = v;
 }
 
 /* Byte `i` (0..31) of vector register `n`: low half in the legacy area, high half in the AVX component. */

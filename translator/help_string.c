@@ -126,9 +126,9 @@ static uint64_t host_load(const uint8_t *p, unsigned size)
 {
     switch (size) {
     case 1: return *p;
-    case 2: return *(const uint16_t *)(const void *)p;
-    case 4: return *(const uint32_t *)(const void *)p;
-    default: return *(const uint64_t *)(const void *)p;
+    case 2: return *(const any16 *)p;
+    case 4: return *(const any32 *)p;
+    default: return *(const any64 *)p;
     }
 }
 

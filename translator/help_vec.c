@@ -26,7 +26,7 @@ static uint64_t vec_get(struct guest_cpu *c, unsigned reg, unsigned off, unsigne
 {
     const uint8_t *p = fpu_ymm(c, reg, off);
 
-    return size == 4 ? *(const uint32_t *)(const void *)p : *(const uint64_t *)(const void *)p;
+    return size == 4 ? *(const any32 *)p : *(const any64 *)p;
 }
 
 static void vec_put(struct guest_cpu *c, unsigned reg, unsigned off, unsigned size, uint64_t v)
@@ -34,9 +34,9 @@ static void vec_put(struct guest_cpu *c, unsigned reg, unsigned off, unsigned si
     uint8_t *p = fpu_ymm(c, reg, off);
 
     if (size == 4)
-        *(uint32_t *)(void *)p = (uint32_t)v;
+        *(any32 *)p = (uint32_t)v;
     else
-        *(uint64_t *)(void *)p = v;
+        *(any64 *)p = v;
 }
 
 static bool msb(uint64_t v, unsigned size)
@@ -184,7 +184,7 @@ static uint32_t cmpxchg8(struct guest_cpu *c, void *p)
     uint8_t ok;
 
     __asm__ volatile("lock cmpxchgq %3, %1\n\tsete %2"
-                     : "+a"(old), "+m"(*(uint64_t *)p), "=q"(ok) : "r"(new) : "cc", "memory");
+                     : "+a"(old), "+m"(*(any64 *)p), "=q"(ok) : "r"(new) : "cc", "memory");
     if (!ok) {
         GPR(c, R_RAX) = (uint32_t)old;
         GPR(c, R_RDX) = old >> 32;

@@ -6,6 +6,13 @@
 #ifndef XBT_MEM_H
 #define XBT_MEM_H
 #include <stddef.h>
+#include <stdint.h>
+
+/* Guest data and immediates of any alignment; one host access each. */
+typedef uint16_t __attribute__((aligned(1), may_alias)) any16;
+typedef uint32_t __attribute__((aligned(1), may_alias)) any32;
+typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
+
 static inline void xbt_copy(void *dst, const void *src, size_t n)
 {
     __asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
