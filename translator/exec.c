@@ -636,8 +636,10 @@ enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
             fpu_park(c);
             return VCPU_EXIT_HALT;
         }
-        if (__builtin_expect(c->hflags & HF_BP, 0) && c->rep_partial) {
-            c->eflags |= FL_RF; /* its breakpoint has been taken before the first iteration */
+        /* The breakpoint of a string instruction has been taken before the first iteration; one behind MOV SS or POP SS
+         * is suppressed as if RF were 1 (SDM vol. 3, 17.3.1.1). */
+        if (__builtin_expect(c->hflags & HF_BP, 0) && (c->rep_partial || c->shadow == 2)) {
+            c->eflags |= FL_RF;
             cpu_update_hflags(c);
         }
         c->in_special = (c->hflags & HF_SPECIAL) != 0;
