@@ -74,8 +74,8 @@ static void test_matrix(void)
     u64 cr4 = get_cr4();
 
     U32(area, 0) = 0x1f80;
-    put("cr0 ts em mp: x87 fnclex fwait fnstsw mmx emms sse ldmxcsr movnti fences fxsave fxrstor cvtpi2ps movdq2q xsave xgetbv "
-        "avx pshufb crc32\n");
+    put("cr0 ts em mp: x87 fnclex fwait fnstsw mmx emms sse ldmxcsr movnti fences fxsave fxrstor cvtpi2ps movdq2q "
+        "xsave xgetbv avx pshufb crc32\n");
     put("cr4 osfxsr osxsave\n");
     set_cr4(cr4 | 1 << 18);
     __asm__ volatile("xsetbv" : : "a"(7), "d"(0), "c"(0));
@@ -218,8 +218,8 @@ static void sums(const char *name)
 {
     static const struct { const char *name; u32 from, to; } part[] = {
         { " x87", 0, 5 }, { " mxcsr", 24, 28 }, { " st", 32, 160 }, { " xmm", 160, 416 }, { " rest", 416, 512 },
-        { " bv", 512, 520 }, { " comp", 520, 528 }, { " hdr", 528, 576 }, { " ymm", 576, 832 }, { " more", 832, 2688 },
-        { " pkru", 2688, 2696 }, { " end", 2696, 4096 },
+        { " bv", 512, 520 }, { " comp", 520, 528 }, { " hdr", 528, 576 }, { " ymm", 576, 832 },
+        { " more", 832, 2688 }, { " pkru", 2688, 2696 }, { " end", 2696, 4096 },
     };
 
     put(name);
@@ -301,7 +301,8 @@ static void test_xsave(void)
     fill(area, 832, 0);
     U32(area, 24) = 0x1f80;
     XS("xrstor (%%rdi)", 7);
-    fill(area, 4096, 0xee); fill(area + 512, 64, 0); XS("xsaveopt (%%rdi)", 0x205); show("xsaveopt of nothing"); sums(" all");
+    fill(area, 4096, 0xee); fill(area + 512, 64, 0); XS("xsaveopt (%%rdi)", 0x205); show("xsaveopt of nothing");
+    sums(" all");
     fill(area, 4096, 0xee); XS("xsavec (%%rdi)", 5); show("xsavec of nothing"); sums(" all");
 
     put("xrstor faults\n");

@@ -79,6 +79,13 @@ void trap(struct frame *f)
     got.rcx = f->rcx;
     got.rax = f->rax;
     got.cr2 = f->vector == 14 ? get_cr2() : 0;
+    if (!resume_ip) {
+        line("unexpected", f->vector);
+        line("at", f->ip);
+        line("error", f->error);
+        line("cr2", got.cr2);
+        sys_exit(1);
+    }
     f->flags &= ~(u64)(FL_TF | FL_RF | FL_AC | FL_IF);
     f->ip = resume_ip;
     f->sp = resume_sp;
@@ -99,7 +106,7 @@ void trap(struct frame *f)
         __asm__ volatile("lea 9f(%%rip), %%r8; mov %%r8, resume_ip(%%rip);"          \
                          "mov %%rsp, resume_sp(%%rip);"                               \
                          "lea 8f(%%rip), %%r8; mov %%r8, base_ip(%%rip);\n"          \
-                         "8: " code "\n9:\n"                                         \
+                         "8: " code "\n9: movq $0, resume_ip(%%rip)\n"                \
                          : : __VA_ARGS__ : "r8", "rax", "rcx", "rdx", "memory", "cc"); \
     } while (0)
 
@@ -113,7 +120,7 @@ static inline void run_user_flags(u64 ip, u64 arg, u64 flags)
     __asm__ volatile("push %%rbx; push %%rbp; mov %%rsp, resume_sp(%%rip);"
                      "lea 9f(%%rip), %%r8; mov %%r8, resume_ip(%%rip); movq $1, in_user(%%rip);"
                      "pushq $0x1b; pushq $0x30f000; pushq %2; pushq $0x23; pushq %0; iretq;"
-                     "9: pop %%rbp; pop %%rbx; mov $0x10, %%eax; mov %%eax, %%ds; mov %%eax, %%es"
+                     "9: movq $0, resume_ip(%%rip); pop %%rbp; pop %%rbx; mov $0x10, %%eax; mov %%eax, %%ds; mov %%eax, %%es"
                      : : "r"(ip), "D"(arg), "r"(flags)
                      : "rax", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory",
                        "cc");

@@ -129,7 +129,8 @@ static void complain(const char *what, u64 have, u64 want)
         put(what);
         line(" have", have);
         line(" want", want);
-        line(" wp nxe smep smap ac pk pks", t.wp | t.nxe << 4 | t.smep << 8 | t.smap << 12 | t.ac << 16 | t.pk << 20 | t.pks << 24);
+        line(" wp nxe smep smap ac pk pks",
+             t.wp | t.nxe << 4 | t.smep << 8 | t.smap << 12 | t.ac << 16 | t.pk << 20 | t.pks << 24);
         line(" level up leaf state acc", t.level | t.up << 4 | t.leaf << 8 | t.state << 12 | t.acc << 16);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * step64.c - #DB in the company of other things: single steps over MOV SS, STI, HLT, CPUID, ICEBP, SYSCALL and REP, in
- * ring 0 and 3; breakpoints held back by MOV SS; DR6, DR7.GD; instruction breakpoints before fetch faults, with RF
+ * step64.c - #DB in the company of other things: single steps over MOV SS, STI, HLT, CPUID, ICEBP and REP, in ring 0
+ * and 3; breakpoints held back by MOV SS; DR6, DR7.GD; instruction breakpoints before fetch faults, with RF
  * (SDM vol. 3, 6.8.3, 6.9, 17.2, 17.3).
  *
  * Each line lists the traps: offset from the first instruction, DR6, and RF of the pushed flags.
@@ -88,9 +88,10 @@ STEP(sti, "cli; " TF_ON "sti; nop; " TF_OFF "cli");
 STEP(movss, "mov %ss, %ecx; " TF_ON "mov %ecx, %ss; nop; nop; " TF_OFF);
 STEP(popss, "mov %ss, %ecx; push %rcx; " TF_ON "mov %ecx, %ss; nop; " TF_OFF "pop %rcx");
 STEP(movssicebp, "mov %ss, %ecx; " TF_ON "mov %ecx, %ss; .byte 0xf1; .byte 0xf1; nop; " TF_OFF);
-STEP(movssgd, "mov $0x2400, %eax; mov %rax, %dr7; xor %edx, %edx; mov %ss, %ecx; " TF_ON "mov %ecx, %ss; mov %rdx, %dr6; nop; " TF_OFF);
-STEP(stihlt, "cli; mov $0xfee00000, %edx; movl $0x40, 0x320(%rdx); movl $0xb, 0x3e0(%rdx); movl $100000000, 0x380(%rdx); "
-     TF_ON "sti; hlt; nop; " TF_OFF "cli; movl $0x10000, 0x320(%rdx)");
+STEP(movssgd, "mov $0x2400, %eax; mov %rax, %dr7; xor %edx, %edx; mov %ss, %ecx; " TF_ON
+     "mov %ecx, %ss; mov %rdx, %dr6; nop; " TF_OFF);
+STEP(stihlt, "cli; mov $0xfee00000, %edx; movl $0x40, 0x320(%rdx); movl $0xb, 0x3e0(%rdx);"
+     "movl $100000000, 0x380(%rdx); " TF_ON "sti; hlt; nop; " TF_OFF "cli; movl $0x10000, 0x320(%rdx)");
 STEP(int3, TF_ON "int3; nop; " TF_OFF);
 STEP(rep, "mov %rdi, %rsi; mov $3, %ecx; " TF_ON "rep lodsb; nop; " TF_OFF);
 STEP(rep0, "mov %rdi, %rsi; xor %ecx, %ecx; " TF_ON "rep lodsb; nop; " TF_OFF);
