@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run one system test with -accel xbt: its serial output must be that of NAME.expect.
 
-A line `/* cpu: MODEL */` in NAME.c names the CPU model, which is `max` otherwise.
+A line `/* cpu: MODEL */` in NAME.c names the CPU model, which is `max` otherwise; `/* reboots */` lets a reset boot
+the image again instead of ending the run.
 
 The expected output is that of the manuals' processor.  XBT_TEST_ACCEL=tcg shows where TCG differs; XBT_UPDATE=1
 writes the file anew (review it).
@@ -24,14 +25,17 @@ def execute(name, options=''):
     accel = os.environ.get('XBT_TEST_ACCEL', 'xbt')
     launcher = os.environ.get('XBT_LAUNCHER', os.path.join(HERE, '../../build/qemu-xbt'))
     with open(os.path.join(HERE, name + '.c'), encoding='ascii') as f:
-        model = re.search(r'^/\* cpu: (\S+) \*/$', f.read(), re.M)
+        source = f.read()
+    model = re.search(r'^/\* cpu: (\S+) \*/$', source, re.M)
     with tempfile.TemporaryDirectory() as tmp:
         image = os.path.join(tmp, 'image')
         build.build(name + '.c', image)
         command = [launcher, '-accel', accel + (options if accel == 'xbt' else ''), '-M', 'pc', '-cpu',
                    model[1] if model else 'max',
-                   '-m', '16', '-bios', image, '-nodefaults', '-display', 'none', '-serial', 'stdio', '-no-reboot',
+                   '-m', '16', '-bios', image, '-nodefaults', '-display', 'none', '-serial', 'stdio',
                    '-device', 'isa-debug-exit,iobase=0xf4']
+        if not re.search(r'^/\* reboots \*/$', source, re.M):
+            command.append('-no-reboot')
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
                                   check=False)
