@@ -230,15 +230,29 @@ static bool canonical(uint64_t a)
     return (uint64_t)((int64_t)(a << 16) >> 16) == a;
 }
 
-/* Decode the instruction at RIP once more; false when it crosses a page. */
+/* Decode the instruction at RIP once more; false when it is in device memory. */
 static bool current_insn(struct guest_cpu *c, struct dec_insn *in)
 {
-    uint64_t lip = cur_lip(c);
+    uint64_t lip = cur_lip(c), next = (lip & ~0xfffull) + 0x1000;
     struct code_page page = tlb_code_page(c, lip);
     unsigned off = lip & 0xfff, avail = 4096 - off < 15 ? 4096 - off : 15;
     unsigned mode = (c->hflags & HF_CODE_MASK) == HF_CODE64 ? 2 : (c->hflags & HF_CODE_MASK) == HF_CODE32;
+    uint8_t both[15];
 
-    return page.host && dec_decode(page.host + off, avail, c->rip, mode, false, in) == DEC_OK;
+    if (!page.host) {
+        return false;
+    }
+    enum dec_status st = dec_decode(page.host + off, avail, c->rip, (int)mode, false, in);
+    if (st != DEC_SHORT) {
+        return st == DEC_OK;
+    }
+    xbt_copy(both, page.host + off, avail);
+    page = tlb_code_page(c, mode == 2 ? next : (uint32_t)next);
+    if (!page.host) {
+        return false;
+    }
+    xbt_copy(both + avail, page.host, 15 - avail);
+    return dec_decode(both, 15, c->rip, (int)mode, false, in) == DEC_OK;
 }
 
 /* The host took #GP in generated code: a misaligned operand, or a non-canonical address whose low bits name a page in

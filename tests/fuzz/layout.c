@@ -10,6 +10,12 @@ static bool is_branch(const struct item *it)
     return it->kind != IT_INSN && it->kind != IT_LOOP_END && it->kind != IT_PATCH;
 }
 
+/* Not emitted: a patch goes with its target. */
+static bool gone(const struct program *p, const struct item *it)
+{
+    return it->dropped || (it->kind == IT_PATCH && (it->to >= p->n || p->item[it->to].dropped));
+}
+
 bool program_valid(const struct program *p)
 {
     uint32_t undef = 0, joined[MAX_ITEMS + 1] = { 0 };
@@ -17,7 +23,7 @@ bool program_valid(const struct program *p)
     for (unsigned i = 0; i < p->n; i++) {
         const struct item *it = &p->item[i];
         undef |= joined[i];
-        if (it->dropped)
+        if (gone(p, it))
             continue;
         if (it->fl_read & undef)
             return false;
@@ -80,11 +86,6 @@ static void load_address(struct out *o, unsigned reg, uint64_t to)
 
 /* ---- patches ---- */
 
-static bool gone(const struct program *p, const struct item *it)
-{
-    return it->dropped || (it->kind == IT_PATCH && (it->to >= p->n || p->item[it->to].dropped));
-}
-
 /* The stored bytes: where in the item, how many. */
 static void patch_place(const struct item *target, unsigned how, unsigned *off, unsigned *size)
 {
@@ -118,7 +119,7 @@ static void emit_patch(struct out *o, const struct item *it)
 
     patch_place(target, it->reg, &off, &size);
     uint64_t to = o->at[it->to] + off, value = patch_value(o, it, target);
-    bool add = it->reg == PATCH_ADD && target->kind == IT_INSN;
+    bool add = it->reg == PATCH_ADD;
     imm = size;
     byte(o, add ? 0x80 : size == 1 ? 0xc6 : 0xc7);
     byte(o, 0x05);

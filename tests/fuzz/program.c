@@ -338,7 +338,7 @@ static void add_patch(struct runner *r, struct program *p, bool forward)
     struct item *it = add(p, IT_PATCH, "patch");
     it->to = forward ? NO_ITEM : to;
     it->value = runner_rand(r);
-    it->reg = pick(r, 4);
+    it->reg = forward || p->item[to].kind == IT_INSN ? pick(r, 4) : PATCH_IMM32;
     if (it->reg == PATCH_ADD) {
         it->fl_write = FL_STATUS;
         p->fl_undef = 0;
