@@ -11,7 +11,7 @@ MESON_BUILD := $(BUILD)/meson
 ACCEL ?= xbt
 MESON_OPTIONS ?=
 
-.PHONY: help boot build check fuzz bench guest guest32 rootfs matrix deps headers clean distclean
+.PHONY: help boot build check check-sanitize fuzz fuzz-guest bench guest guest32 rootfs matrix deps headers clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,8 +20,11 @@ help:
 	@echo "                a terminal (ACCEL=tcg boots it under TCG)"
 	@echo "make build      build the module; leaves $(BUILD)/qemu-xbt ready to use"
 	@echo "make check      build and run the whole test suite"
+	@echo "make check-sanitize"
+	@echo "                the engine's tests under ASan and UBSan"
 	@echo "make fuzz       random programs against the bare host until stopped"
 	@echo "                (SEED=, COUNT=, MODE=, MACHINE=: scripts/fuzz.sh)"
+	@echo "make fuzz-guest hostile guests until stopped (SEED=, COUNT=)"
 	@echo "make bench      run the benchmarks: xbt beside TCG and native"
 	@echo "make guest      make the guest's kernel and initramfs (guest32: i386)"
 	@echo "make rootfs     make the Debian root file system that tests and bench use"
@@ -58,8 +61,14 @@ boot: build guest
 check: build guest guest32 rootfs
 	@scripts/check.sh $(MESON_BUILD)
 
+check-sanitize: deps
+	@scripts/check-sanitize.sh $(BUILD)
+
 fuzz: build
 	@scripts/fuzz.sh $(MESON_BUILD)
+
+fuzz-guest: build guest
+	@scripts/fuzz-guest.sh $(BUILD)
 
 bench: build guest
 	@bench/run
