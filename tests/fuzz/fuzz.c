@@ -88,6 +88,7 @@ static void report_failure(struct lab *l, const struct settings *o, unsigned bad
     for (unsigned i = 0; i < p->n; i++)
         printf(" %s", p->item[i].name);
     printf("\n");
+    fflush(stdout);
     shrink_failure(l, p, history, bad + 1, origin);
     fflush(stdout);
 }
