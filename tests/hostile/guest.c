@@ -5,6 +5,7 @@
  * Tables begin as correct ones and are then damaged, so that guests get far enough to do harm.  Linear and physical
  * layout (the lowest 2 MiB are mapped one to one at 0, LIN and in the kernel's half):
  *   10000 page tables   20000 GDT   21000 LDT   22000 IDT   23000 TSSs   30000 code   50000 data   60000 stack
+ *   58000 VMCBs   5a000 host save area
  */
 #include <string.h>
 
@@ -12,7 +13,7 @@
 #include "translator/desc.h"
 
 enum { P_TABLES = 0x10000, P_GDT = 0x20000, P_LDT = 0x21000, P_IDT = 0x22000, P_TSS = 0x23000, P_CODE = 0x30000,
-       P_CODE_SIZE = 0x4000, P_DATA = 0x50000, P_STACK = 0x60000 };
+       P_CODE_SIZE = 0x4000, P_DATA = 0x50000, P_VMCB = 0x58000, P_HSAVE = 0x5a000, P_STACK = 0x60000 };
 enum kind { K_REAL, K_V86, K_PROT16, K_PROT32, K_PAGED32, K_PAE, K_LONG, K_COMPAT, K_COUNT };
 
 const char *const guest_kinds[] = { "real", "v86", "16-bit protected", "32-bit protected", "32-bit paged", "PAE",
@@ -321,14 +322,36 @@ static void state_changed(struct guest_cpu *c)
     tlb_flush_all(c, TLBF_OTHER);
 }
 
+/* A hypervisor: VMRUN comes first and again in its handlers. */
+static void make_hypervisor(struct guest_cpu *c)
+{
+    static const uint8_t vmrun[] = { 0x0f, 0x01, 0xd8 }, vmload_vmrun[] = { 0x0f, 0x01, 0xda, 0x0f, 0x01, 0xd8 };
+    uint32_t at = guest_kind <= K_PROT16 ? (uint32_t)(P_CODE + c->rip) : (uint32_t)c->rip;
+    bool pae = guest_kind >= K_PAE;
+
+    c->efer |= EFER_SVME;
+    msr_write(c, 0xc0010117, P_HSAVE);
+    for (unsigned i = 0; i < 2; i++)
+        vmcb_make(P_VMCB + 0x1000 * i, P_TABLES + (pae && !cpu_lma(c) ? 0x1000 : 0),
+                  c->rip - w_pick(0x100) + w_pick(0x200));
+    for (unsigned i = 0; i < 4; i++)
+        memcpy(world.ram + P_CODE + w_pick(P_CODE_SIZE - 8), vmload_vmrun, sizeof(vmload_vmrun));
+    memcpy(world.ram + at, vmrun, sizeof(vmrun));
+    GPR(c, R_RAX) = P_VMCB + 0x1000 * w_pick(2);
+}
+
 void guest_again(void)
 {
     struct guest_cpu *c = world.c;
 
+    memset(&c->svm, 0, sizeof(c->svm));
+    c->svm.gif = 1;
     make_control(c);
     make_segments(c);
     make_registers(c);
     state_changed(c);
+    if (ring == 0 && guest_kind != K_REAL && w_chance(30))
+        make_hypervisor(c);
 }
 
 void guest_make(void)

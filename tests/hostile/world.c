@@ -296,6 +296,7 @@ static void set_model(struct guest_cpu *c)
     c->model.f1_ecx |= 1u << 17;                   /* PCID */
     c->model.f7_ebx |= 1u << 10;                   /* INVPCID */
     c->model.f7_ecx |= 1u << 3 | 1u << 31;         /* PKU, PKS */
+    c->model.f81_ecx |= 1u << 2;                   /* SVM */
     c->model.xcr0_supported = 7;
 }
 

@@ -62,6 +62,10 @@ void guest_make(void);
 /* Somewhere else in the same code, after a halt or a shutdown. */
 void guest_again(void);
 
+/* ---- vmcb.c ---- */
+/* At this physical address: a nested guest like the current one that starts at rip. */
+void vmcb_make(uint32_t at, uint64_t tables, uint64_t rip);
+
 /* ---- code.c ---- */
 void code_init(void);
 /* n bytes of random, real or valid but random code for 0 = 16, 1 = 32, 2 = 64-bit mode. */
