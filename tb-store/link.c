@@ -2,8 +2,8 @@
 /*
  * link.c - chaining: direct exits jump straight into the successor's code.
  *
- * A link is changed by storing one rel32 while other vCPUs may run the code.  The field is 4-byte
- * aligned (the lowering sees to that), so it lies in one cache line and a fetch sees the old or the new
+ * A link is changed by storing one rel32 while other vCPUs may run the code.  The field lies in one
+ * aligned 8-byte word (the lowering sees to that), so a fetch sees the old or the new
  * target (SDM vol. 3, 9.1.3 asks for a serialising instruction only where the new code must be seen at
  * once; both targets are always right). Order: site B is made good before site A can lead to it, and
  * site A is turned away before site B goes bad.
@@ -17,7 +17,7 @@ static void patch(struct tb_store *s, uint8_t *site, const uint8_t *target)
 {
     int64_t rel = target - (site + 4);
 
-    XBT_ASSERT(((uintptr_t)site & 3) == 0 && rel == (int32_t)rel);
+    XBT_ASSERT(((uintptr_t)site & 7) <= 4 && rel == (int32_t)rel);
     __atomic_store_n((int32_t *)tb_rw(s, site), (int32_t)rel, __ATOMIC_RELEASE);
 }
 
@@ -54,13 +54,13 @@ void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to)
     struct tb_store *s = c->vm->store;
     const struct tb_exit *e = &from->exit[exit];
 
-    XBT_ASSERT(exit < TB_EXITS);
+    XBT_ASSERT(exit < from->n_exits);
     if (s->vm->opt.no_chain) {
         return;
     }
     xbt_lock(&s->lock);
     if (alive(from) && alive(to) && e->lip != TB_NO_TARGET && e->jump && !e->to) {
-        struct tb_exit *w = &tb_w(s, from)->exit[exit];
+        struct tb_exit *w = tb_rw(s, &from->exit[exit]);
 
         w->to = to;
         w->next_in = to->in_first;
@@ -76,12 +76,12 @@ void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to)
 /* Take (from, exit) out of the incoming list of its successor. */
 static void forget_incoming(struct tb_store *s, struct tb *from, unsigned exit)
 {
-    struct tb_exit *e = &tb_w(s, from)->exit[exit];
+    struct tb_exit *e = tb_rw(s, &from->exit[exit]);
     struct tb **at = &tb_w(s, e->to)->in_first;
     uint8_t *at_exit = &tb_w(s, e->to)->in_first_exit;
 
     while (*at) {
-        struct tb_exit *in = &tb_w(s, *at)->exit[*at_exit];
+        struct tb_exit *in = tb_rw(s, &(*at)->exit[*at_exit]);
 
         if (*at == from && *at_exit == exit) {
             *at_exit = in->next_in_exit;
@@ -99,7 +99,7 @@ static void forget_incoming(struct tb_store *s, struct tb *from, unsigned exit)
 void unlink_out_locked(struct tb_store *s, struct tb *tb)
 {
     xbt_assert_locked(&s->lock);
-    for (unsigned i = 0; i < TB_EXITS; i++) {
+    for (unsigned i = 0; i < tb->n_exits; i++) {
         if (tb->exit[i].to) {
             patch_unlinked(s, &tb->exit[i]);
             forget_incoming(s, tb, i);
@@ -112,7 +112,7 @@ void unlink_in_locked(struct tb_store *s, struct tb *tb)
 {
     xbt_assert_locked(&s->lock);
     while (tb->in_first) {
-        struct tb_exit *e = &tb_w(s, tb->in_first)->exit[tb->in_first_exit];
+        struct tb_exit *e = tb_rw(s, &tb->in_first->exit[tb->in_first_exit]);
 
         patch_unlinked(s, e);
         tb_w(s, tb)->in_first_exit = e->next_in_exit;

@@ -55,15 +55,31 @@ static bool refuse(const char **why, unsigned mib, const char *what, int err)
     return false;
 }
 
+#define HUGE_PAGE ((size_t)2 << 20)
+
 static bool map_rwx(struct tb_store *s, unsigned mib, const char **why)
 {
-    void *p = mmap(NULL, s->size, PROT_READ | PROT_WRITE | PROT_EXEC,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const size_t slack = s->size >= HUGE_PAGE ? HUGE_PAGE : 0;
+    uint8_t *p = mmap(NULL, s->size + slack, PROT_READ | PROT_WRITE | PROT_EXEC,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (p == MAP_FAILED) {
         return refuse(why, mib, "reserve", errno);
     }
     s->base = p;
+    if (slack) {
+        /* Code spread over megabytes is hard on the host's instruction TLB. */
+        size_t before = -(uintptr_t)p & (HUGE_PAGE - 1);
+
+        s->base = p + before;
+        if (before) {
+            munmap(p, before);
+        }
+        if (before < slack) {
+            munmap(s->base + s->size, slack - before);
+        }
+        madvise(s->base, s->size, MADV_HUGEPAGE);
+    }
     s->rw_delta = 0;
     return true;
 }
@@ -263,6 +279,21 @@ void tb_alloc_done(struct guest_cpu *c, struct tb *tb, uint8_t *end)
     __atomic_add_fetch(&s->guest_insns, tb->n_insns, __ATOMIC_RELAXED);
     c->stat[ST_TB_MADE]++;
     c->stat[ST_TB_INSNS] += tb->n_insns;
+}
+
+uint8_t *tb_place_exits(struct guest_cpu *c, struct tb *tb, unsigned n, uint8_t *code)
+{
+    struct tb_store *s = c->vm->store;
+    struct tb_exit *x = (struct tb_exit *)(((uintptr_t)code + 7) & ~7ul), *w = tb_rw(s, x);
+
+    for (unsigned i = 0; i < n; i++) {
+        xbt_zero(&w[i], sizeof(w[i]));
+        w[i].lip = TB_NO_TARGET;
+        w[i].from = tb;
+    }
+    tb_w(s, tb)->exit = x;
+    tb_w(s, tb)->n_exits = (uint8_t)n;
+    return (uint8_t *)(x + n);
 }
 
 void tb_alloc_cancel(struct guest_cpu *c, struct tb *tb)

@@ -33,7 +33,7 @@ static inline bool tb_key_eq(const struct tb_key *a, const struct tb_key *b)
            a->hflags == b->hflags && a->cs_limit == b->cs_limit;
 }
 
-#define TB_EXITS 2
+#define TB_EXITS 12               /* direct exits of one TB, at most */
 #define TB_NO_TARGET (~0ull)
 /* A direct exit.  Two patchable rel32 sites, see docs/pipeline.md: */
 struct tb_exit {
@@ -47,7 +47,9 @@ struct tb_exit {
     uint32_t cross_page;      /* cp id check is part of the stub (target not in the TB's pages) */
     struct tb *to;            /* linked successor or NULL */
     struct tb *next_in;       /* next in the successor's incoming list */
+    struct tb *from;          /* the TB this is an exit of */
     uint8_t next_in_exit;     /* which exit of next_in */
+    uint8_t taken;            /* the target of a branch, not the next instruction */
 };
 
 struct tb {
@@ -64,7 +66,8 @@ struct tb {
     uint8_t inserted;          /* tb_insert() published it (it stays set when the TB dies) */
     uint64_t page[2];          /* ram_addr of the pages */
     struct tb *page_next[2];   /* lists of the page descriptors */
-    struct tb_exit exit[TB_EXITS];
+    struct tb_exit *exit;      /* n_exits of them, in the TB's memory (rx address) */
+    uint8_t n_exits;
     struct tb *in_first;       /* incoming links: (tb, exit) pairs */
     uint8_t in_first_exit;
     const uint8_t *state_map;  /* host PC -> guest state records (translator/state_map.h) */
@@ -105,6 +108,9 @@ struct tb *tb_alloc(struct guest_cpu *c, size_t min, uint8_t **code, uint8_t **l
 /* The open TB ends at rx address `end` (state map included). Aligns for the next one. From here on
  * tb_find_host_pc() finds it: code_end must be set.  Counts ST_TB_MADE and ST_TB_INSNS. */
 void tb_alloc_done(struct guest_cpu *c, struct tb *tb, uint8_t *end);
+/* Reserve room for n exits at `code`, all unused, and note them in the open TB.  Returns the address behind them; the
+ * caller has seen to it that they fit. */
+uint8_t *tb_place_exits(struct guest_cpu *c, struct tb *tb, unsigned n, uint8_t *code);
 /* Give the open TB back. */
 void tb_alloc_cancel(struct guest_cpu *c, struct tb *tb);
 

@@ -351,10 +351,9 @@ static struct tb *find_tb(struct guest_cpu *c, uint64_t lip, struct code_page *p
     return tb;
 }
 
-static void chain(struct guest_cpu *c, struct tb *from, unsigned slot, struct tb *to, uint64_t lip,
-                  const struct code_page *page)
+static void chain(struct guest_cpu *c, struct tb_exit *x, struct tb *to, uint64_t lip, const struct code_page *page)
 {
-    struct tb_exit *x = &from->exit[slot];
+    struct tb *from = x->from;
 
     if (from->invalid || x->lip != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 || x->to == to ||
         c->vm->opt.no_chain || from->key.cs_base != to->key.cs_base) {
@@ -363,7 +362,7 @@ static void chain(struct guest_cpu *c, struct tb *from, unsigned slot, struct tb
     if (x->cross_page) {
         *(any32 *)tb_rw(c->vm->store, x->cp_imm) = page->cp_id;
     }
-    tb_link(c, from, slot, to);
+    tb_link(c, from, (unsigned)(x - from->exit), to);
 }
 
 void take_interrupt(struct guest_cpu *c)
@@ -394,7 +393,7 @@ static void flush_cache(struct guest_cpu *c)
 {
     tb_flush(c);
     c->flush_epoch++;
-    c->exit_tb = NULL;
+    c->exit_from = NULL;
 }
 
 /* Handle exit_request. Returns true when the embedder wants control. */
@@ -419,7 +418,7 @@ static bool handle_requests(struct guest_cpu *c)
             svm_exit_now(c, VMEXIT_INIT, 0, 0);
         }
         if (ev & POLL_INIT) {
-            c->exit_tb = NULL;
+            c->exit_from = NULL;
         }
         if ((ev & POLL_STOP) || (req & XREQ_STOP)) {
             return true;
@@ -449,14 +448,14 @@ static void refuse_branch(struct guest_cpu *c)
 
 static void leave_unlinked(struct guest_cpu *c)
 {
-    const struct tb *tb = c->exit_tb;
-    uint64_t rip = tb->exit[c->exit_slot].lip - tb->key.cs_base;
+    const struct tb_exit *x = c->exit_from;
+    uint64_t rip = x->lip - x->from->key.cs_base;
 
     tb_restore_state(c, c->unwind_pc);
     c->unwind_pc = 0;
     c->stat[ST_EXIT_UNLINKED]++;
     rip = cpu_code64(c) ? rip : (uint32_t)rip;
-    if (c->exit_slot == 0 && !rip_reachable(c, rip)) {
+    if (x->taken && !rip_reachable(c, rip)) {
         refuse_branch(c);
         return;
     }
@@ -479,7 +478,7 @@ static void dispatch_leave(struct guest_cpu *c, unsigned why)
         break;
     }
     c->last_leave = why;
-    c->exit_tb = NULL;
+    c->exit_from = NULL;
 }
 
 /* Host code for the current state: from the jump cache when there is no exit to link, else by full lookup. */
@@ -490,17 +489,17 @@ static const void *code_for(struct guest_cpu *c, uint64_t lip, bool special)
     uint64_t flushes = c->flush_epoch;
     struct code_page page;
 
-    if (!special && !opt->no_jc && (!c->exit_tb || opt->no_chain) && e->lip == lip &&
+    if (!special && !opt->no_jc && (!c->exit_from || opt->no_chain) && e->lip == lip &&
         c->last_leave != LEAVE_RECHECK) {
         c->stat[ST_LOOKUP_JC]++;
-        c->exit_tb = NULL;
+        c->exit_from = NULL;
         return e->host;
     }
     struct tb *tb = find_tb(c, lip, &page);
-    if (c->exit_tb && flushes == c->flush_epoch && !special) {
-        chain(c, c->exit_tb, c->exit_slot, tb, lip, &page);
+    if (c->exit_from && flushes == c->flush_epoch && !special) {
+        chain(c, c->exit_from, tb, lip, &page);
     }
-    c->exit_tb = NULL;
+    c->exit_from = NULL;
     if (!special && !opt->no_jc && tb->n_pages && !tb->invalid) {
         tlb_jc_insert(c, lip, tb->entry);
     }
@@ -570,14 +569,14 @@ static void restart_alone(struct guest_cpu *c)
     c->svm.event = 0;
     c->dbg_restart = c->in_special = c->special_tf = 0;
     c->dbg_step = 1;
-    c->exit_tb = NULL;
+    c->exit_from = NULL;
     cpu_update_hflags(c);
 }
 
 static void take_exception(struct guest_cpu *c)
 {
     c->in_special = c->special_tf = c->dbg_step = 0;
-    c->exit_tb = NULL;
+    c->exit_from = NULL;
     c->halted = 0; /* a trap behind HLT ends it */
     c->stat[ST_EXIT_EXCEPTION]++;
     if (c->exc_vector != EXC_DB) {
@@ -606,7 +605,7 @@ static bool take_pending(struct guest_cpu *c)
 enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
 {
     cpu_kick(c, XREQ_POLL);
-    c->exit_tb = NULL;
+    c->exit_from = NULL;
     c->special_tf = 0;
     c->in_special = 0;
     if (c->dr[7] & 0xff) {

@@ -312,8 +312,7 @@ struct guest_cpu {
     struct tlb_vcpu *tlb;        /* all spaces of this vCPU, fill logs */
     uint64_t unwind_pc;          /* host PC inside generated code to restore state from; 0 = state is in sync */
     uint64_t host_flags;         /* host RFLAGS at a signal or a store commit (state kind HOST) */
-    struct tb *exit_tb;          /* the block left through an unlinked direct exit, and which */
-    uint32_t exit_slot;
+    struct tb_exit *exit_from;   /* the unlinked direct exit through which generated code was left; NULL none */
     uint32_t leave;              /* LEAVE_*: why the loop got control back */
     uint32_t last_leave;         /* the one before the current block was looked up */
     uint64_t slow_addr;          /* slow-path scratch: guest linear address */

@@ -117,7 +117,7 @@ static const char *verify_op(const struct ir_block *b, unsigned i, bool *addr)
     case IR_HELPER: case IR_HELPER_X:
         return o->in && o->in->row->helper ? NULL : "instruction has no helper";
     case IR_GOTO: case IR_JCC: case IR_JCXZ: case IR_LOOPDEC:
-        return o->slot < TB_EXITS && b->exit_used[o->slot] ? NULL : "bad exit";
+        return o->slot < b->n_exits ? NULL : "bad exit";
     default:
         return NULL;
     }
@@ -152,6 +152,7 @@ static const char *reg_name(unsigned r)
 
 void ir_print(const struct ir_block *b, char *buf, size_t size)
 {
+    static const char *const loads[] = { "", " load_fl", " redo_fl", "" };
     static const char *const sites[] = { "", " @env", " @host", " @recipe" };
     size_t n = 0;
 
@@ -163,7 +164,7 @@ void ir_print(const struct ir_block *b, char *buf, size_t size)
         }
         n += (size_t)snprintf(buf + n, size - n, "      %-9s dst=%s src=%s size=%u acc=%u imm=%llx%s%s%s%s\n",
                               ir_op_names[o->op], reg_name(o->dst), reg_name(o->src), o->size, o->acc,
-                              (unsigned long long)o->imm, o->load_fl ? " load_fl" : "", o->save_fl ? " save_fl" : "",
-                              o->fl_in_host ? " fl_in_host" : "", sites[o->site & 3]);
+                              (unsigned long long)o->imm, loads[o->load_fl & 3], o->save_fl ? " save_fl" : "",
+                              o->fl_in_host ? " fl_in_host" : o->fl_recipe ? " fl_recipe" : "", sites[o->site & 3]);
     }
 }

@@ -4,8 +4,8 @@
  *
  * Same-ISA translation keeps the IR close to the guest: most guest instructions are one NATIVE op (the decoded
  * instruction itself, to be re-encoded), preceded by an ADDR op when it has a memory operand.  What the host cannot
- * run as it stands is spelled with a few simple ops or a HELPER.  A block is a straight line with at most two direct
- * exits; there are no IR labels.
+ * run as it stands is spelled with a few simple ops or a HELPER.  A block is entered at its start only and may be left
+ * by conditional branches on the way; there are no IR labels.
  *
  * Registers: 0..15 guest GPRs, IR_T0/IR_T1 temporaries that live in memory (cpu->spill) so that they survive an ADDR.
  * Status flags are implicit: each op says which it reads and writes (fl_read, fl_write), the flag pass (opt_flags.c)
@@ -51,6 +51,7 @@ struct recipe {
     int32_t imm;
 };
 
+enum { FLAGS_ENV = 1, FLAGS_RECIPE };
 enum { ALIGN_HOST = 1,   /* the host's instruction faults by itself (MOVAPS...): no crossing guard */
        ALIGN_MXCSR = 2 };/* it depends on MXCSR.MM */
 
@@ -68,9 +69,10 @@ struct ir_op {
     uint8_t no_ac;      /* ADDR: never #AC */
     uint8_t x87_wait;   /* ADDR: a pending x87 exception comes before the operand's faults */
     /* annotations of the flag pass */
-    uint8_t load_fl;    /* host flags := cpu->fl before the op (after its ADDR) */
+    uint8_t load_fl;    /* host flags := the guest's before the op (after its ADDR): FLAGS_ENV or FLAGS_RECIPE (rc) */
     uint8_t save_fl;    /* cpu->fl := host flags after the op */
     uint8_t fl_in_host; /* exits: flags are in the host's register only: the exit stub saves them */
+    uint8_t fl_recipe;  /* exits: flags are nowhere: the exit stub makes them with rc and saves them */
     uint8_t site;       /* enum site_kind before the op */
     uint8_t site_after; /* ... after it (stores: the commit path) */
     uint8_t keep_old;   /* cpu->old_value := destination before the op: a recipe needs it */
@@ -92,8 +94,9 @@ struct ir_block {
     bool needs_flags;            /* set by the flag pass */
     const struct insn_row *sti_row; /* STI's own row while its op is the open form */
     bool special;                /* SHADOW, RF or TF block: one instruction, all exits go to the loop */
+    unsigned n_exits;
     uint64_t exit_ip[TB_EXITS];  /* targets of direct exits (rip offset) */
-    bool exit_used[TB_EXITS];
+    bool extend;                 /* go on behind conditional jumps forward (opt) */
     struct ir_op ops[IR_MAX_OPS];
     struct dec_insn insns[IR_MAX_INSNS];
     bool keep_insn[IR_MAX_INSNS]; /* a helper refers to it at run time */

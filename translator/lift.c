@@ -110,18 +110,25 @@ void lift_raise(struct ir_block *b, unsigned vector, bool error0)
     o->imm = (int64_t)(vector | (error0 ? 0x100u : 0));
 }
 
-static void put_goto(struct ir_block *b, const struct dec_insn *in, unsigned slot, uint64_t ip)
+/* A new direct exit to ip. */
+static uint8_t new_exit(struct ir_block *b, uint64_t ip)
+{
+    unsigned slot = b->n_exits < TB_EXITS ? b->n_exits++ : TB_EXITS - 1;
+
+    b->exit_ip[slot] = ip;
+    return (uint8_t)slot;
+}
+
+static void put_goto(struct ir_block *b, const struct dec_insn *in, uint64_t ip)
 {
     struct ir_op *o = put(b, IR_GOTO, in);
-    o->slot = (uint8_t)slot;
+    o->slot = new_exit(b, ip);
     o->imm = (int64_t)ip;
-    b->exit_ip[slot] = ip;
-    b->exit_used[slot] = true;
 }
 
 void lift_fallthrough(struct ir_block *b, uint64_t ip)
 {
-    put_goto(b, b->n_insns ? &b->insns[b->n_insns - 1] : NULL, 1, ip);
+    put_goto(b, b->n_insns ? &b->insns[b->n_insns - 1] : NULL, ip);
 }
 
 static uint64_t trunc_ip(const struct dec_insn *in, uint64_t ip)
@@ -280,27 +287,29 @@ static void lift_loop(struct ir_block *b, const struct dec_insn *in)
     struct ir_op *o = put(b, is_jcxz ? IR_JCXZ : IR_LOOPDEC, in);
 
     o->size = in->adsize;
-    o->slot = 0;
+    o->slot = new_exit(b, target);
     if (!is_jcxz) {
         o->imm = in->opcode == 0xe2 ? 2 : in->opcode == 0xe1 ? 1 : 0;
         o->fl_read = in->opcode == 0xe2 ? 0 : FL_ZF;
     }
-    b->exit_ip[0] = target;
-    b->exit_used[0] = true;
-    put_goto(b, in, 1, dec_next_ip(in));
+    put_goto(b, in, dec_next_ip(in));
 }
 
-static void lift_jcc(struct ir_block *b, const struct dec_insn *in)
+/* Compilers put the likely path behind a conditional jump forward: the block goes on there.  A jump backward is most
+ * likely taken and ends it. */
+static bool lift_jcc(struct ir_block *b, const struct dec_insn *in)
 {
     uint64_t target = rel_target(in);
     struct ir_op *o = put(b, IR_JCC, in);
 
     o->cc = in->opcode & 15;
-    o->slot = 0;
+    o->slot = new_exit(b, target);
     o->fl_read = in->row->fl_read;
-    b->exit_ip[0] = target;
-    b->exit_used[0] = true;
-    put_goto(b, in, 1, dec_next_ip(in));
+    if (b->extend && target > in->ip && b->n_exits <= TB_EXITS - 2) {
+        return false;
+    }
+    put_goto(b, in, dec_next_ip(in));
+    return true;
 }
 
 static void lift_helper(struct ir_block *b, const struct dec_insn *in)
@@ -395,12 +404,12 @@ static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const str
     case CL_CALL_REL:
         if (target_ok(c, b, in, rel_target(in))) {
             lift_push_return(b, in);
-            put_goto(b, in, 0, rel_target(in));
+            put_goto(b, in, rel_target(in));
         }
         return true;
     case CL_JMP_REL:
         if (target_ok(c, b, in, rel_target(in))) {
-            put_goto(b, in, 0, rel_target(in));
+            put_goto(b, in, rel_target(in));
         }
         return true;
     case CL_CALL_IND:
@@ -419,8 +428,7 @@ static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const str
         put(b, IR_GOTO_IND, in)->src = IR_T0;
         return true;
     case CL_JCC:
-        lift_jcc(b, in);
-        return true;
+        return lift_jcc(b, in);
     default:
         lift_loop(b, in);
         return true;

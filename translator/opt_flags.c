@@ -5,9 +5,9 @@
  * At the entry of a block they are in cpu->fl.  After an op that writes flags they are in the host's flags until an op
  * clobbers those (address translation does).  Saving them costs five instructions, so a producer's flags are saved
  * only when somebody needs them later and cannot get them otherwise:
- *  - a reader (or an exit, a helper) behind a clobber,
- *  - a precise-state site, unless they are still in the host's register there, or a recipe can recompute them from
- *    registers unchanged since.
+ *  - a helper behind a clobber,
+ *  - a reader, an exit or a precise-state site, unless they are still in the host's register there, or a recipe can
+ *    recompute them from registers unchanged since.
  * Runs twice: first to find which producers must save, then to annotate.
  */
 #include "translator/ir.h"
@@ -155,6 +155,14 @@ static bool in_env(const struct ir_block *b, const struct fl_state *s)
     return s->prod < 0 || b->ops[s->prod].save_fl;
 }
 
+static void use_recipe(struct ir_block *b, const struct fl_state *s, struct recipe *rc)
+{
+    *rc = s->rc;
+    if (s->rc.op >= RC_SHL) {
+        b->ops[s->prod].keep_old = 1;
+    }
+}
+
 /* Decide the site kind for the current state; may demand a save. */
 static uint8_t site_kind(struct ir_block *b, const struct fl_state *s, bool host_visible, struct recipe *rc)
 {
@@ -166,10 +174,7 @@ static uint8_t site_kind(struct ir_block *b, const struct fl_state *s, bool host
         return SK_HOST;
     }
     if (s->recipe_ok) {
-        *rc = s->rc;
-        if (s->rc.op >= RC_SHL) {
-            b->ops[s->prod].keep_old = 1;
-        }
+        use_recipe(b, s, rc);
         return SK_RECIPE;
     }
     need_env(b, s);
@@ -191,7 +196,7 @@ static void end_of_insn(struct ir_block *b, struct fl_state *s)
 
 static void visit_exit(struct ir_block *b, struct fl_state *s, struct ir_op *o)
 {
-    o->fl_in_host = 0;
+    o->fl_in_host = o->fl_recipe = 0;
     if (in_env(b, s)) {
         need_env(b, s);
         o->site = SK_ENV;
@@ -199,6 +204,10 @@ static void visit_exit(struct ir_block *b, struct fl_state *s, struct ir_op *o)
         o->fl_in_host = 1;
         o->site = s->recipe_ok && s->rc.op < RC_SHL ? SK_RECIPE : SK_NONE;
         o->rc = s->rc;
+    } else if (s->recipe_ok) {
+        o->fl_recipe = 1;
+        o->site = SK_RECIPE;
+        use_recipe(b, s, &o->rc);
     } else {
         need_env(b, s);
         o->site = SK_ENV;
@@ -228,8 +237,13 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k, bool enabl
     }
     o->load_fl = 0;
     if (reads && !s->host_ok) {
-        need_env(b, s);
-        o->load_fl = 1;
+        if (s->recipe_ok && !in_env(b, s)) {
+            use_recipe(b, s, &o->rc);
+            o->load_fl = FLAGS_RECIPE;
+        } else {
+            need_env(b, s);
+            o->load_fl = FLAGS_ENV;
+        }
         s->host_ok = enable;
     }
     if (is_exit_op(o)) {

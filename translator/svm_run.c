@@ -234,7 +234,7 @@ static void drop_events(struct guest_cpu *c)
     c->special_tf = c->in_special = c->dbg_step = c->dbg_restart = 0;
     c->commit.active = c->commit.exit_after = 0;
     c->intr_pending &= INTR_PHYSICAL;
-    c->exit_tb = NULL;
+    c->exit_from = NULL;
     c->slow_flags = 0;
 }
 

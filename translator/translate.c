@@ -193,10 +193,8 @@ static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_
     b->second_cp_id = 0;
     b->needs_flags = true;
     b->special = key->hflags & (HF_SHADOW | HF_RF | HF_TF | HF_DBG);
-    for (unsigned i = 0; i < TB_EXITS; i++) {
-        b->exit_used[i] = false;
-        b->exit_ip[i] = 0;
-    }
+    b->n_exits = 0;
+    b->extend = !c->vm->opt.no_opt && !b->special;
 }
 
 static struct tb *alloc_or_flush(struct guest_cpu *c, uint8_t **code, uint8_t **limit)
@@ -224,11 +222,6 @@ static void fill_tb(struct guest_cpu *c, struct tb *tb, const struct ir_block *b
     w->page[0] = page->ram_addr;
     w->page[1] = page2;
     w->n_pages = !page->host || page2 == ~0ull - 1 ? 0 : page2 == ~0ull ? 1 : 2;
-    for (unsigned i = 0; i < TB_EXITS; i++) {
-        if (!b->exit_used[i]) {
-            w->exit[i].lip = TB_NO_TARGET;
-        }
-    }
 }
 
 /* The ram address of the second page; ~0 = none, ~0 - 1 = it is not RAM. */

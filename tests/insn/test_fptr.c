@@ -137,7 +137,7 @@ static void aim(struct runner *r, enum snip_mode mode, struct snip_state *st)
 
 static bool one(struct runner *r, uint64_t seed, bool quiet)
 {
-    enum snip_mode mode = (enum snip_mode)(seed % SM_COUNT);
+    enum snip_mode mode = (enum snip_mode)(seed % SM_REAL);   /* real and v86 mode store other images */
     unsigned verbose = r->verbose;
     struct snip_state st;
     struct text t;

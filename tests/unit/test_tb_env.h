@@ -147,6 +147,7 @@ static inline void env_stop(void)
  * branch_noflags, +32 jump rel32, +48 jump_unlinked.
  */
 #define CODE_BYTES 256u
+#define ENV_EXITS  2u
 
 static inline struct tb_key env_key(uint64_t phys_pc)
 {
@@ -165,7 +166,7 @@ static inline const uint8_t *env_target(const uint8_t *site)
 
 static inline void env_set_exit(struct tb_store *s, struct tb *tb, unsigned i)
 {
-    struct tb_exit *e = &tb_w(s, tb)->exit[i];
+    struct tb_exit *e = tb_rw(s, &tb->exit[i]);
     uint8_t *at = tb->entry + 64 + 64 * i;
 
     e->lip = 0x1000 * i;
@@ -184,12 +185,13 @@ static inline struct tb *env_make(struct guest_cpu *c, uint64_t phys_pc, unsigne
 {
     struct tb_store *s = c->vm->store;
     uint8_t *code, *limit;
-    struct tb *tb = tb_alloc(c, code_bytes, &code, &limit), *w;
+    struct tb *tb = tb_alloc(c, code_bytes + ENV_EXITS * sizeof(struct tb_exit), &code, &limit), *w;
 
     if (!tb) {
         return NULL;
     }
-    CHECK(limit - code >= (ptrdiff_t)code_bytes);
+    CHECK(limit - code >= (ptrdiff_t)(code_bytes + ENV_EXITS * sizeof(struct tb_exit)));
+    code = tb_place_exits(c, tb, ENV_EXITS, code);
     w = tb_rw(s, tb);
     CHECK(tb->in_first == NULL && tb->invalid == 0 && tb->inserted == 0);
     w->key = env_key(phys_pc);
@@ -205,8 +207,7 @@ static inline struct tb *env_make(struct guest_cpu *c, uint64_t phys_pc, unsigne
         w->n_pages = 2;
         w->page[1] = (phys_pc + guest_size - 1) & ~0xfffull;
     }
-    for (unsigned i = 0; i < TB_EXITS; i++) {
-        w->exit[i].lip = TB_NO_TARGET;
+    for (unsigned i = 0; i < ENV_EXITS; i++) {
         if (code_bytes >= CODE_BYTES) {
             env_set_exit(s, tb, i);
         }

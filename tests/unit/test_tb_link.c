@@ -46,7 +46,7 @@ static void test_targets(bool wx)
 
     for (unsigned mode = 0; mode < 16; mode++) {
         struct tb *from = env_add(env_cpu, 0x1000 + 16 * mode, 8);
-        struct tb_exit *e = &tb_w(s, from)->exit[1];
+        struct tb_exit *e = tb_rw(s, &from->exit[1]);
         const uint8_t *want = from->exit[1].branch_noflags;
         bool noflags = mode & 2, cross = mode & 4;
 
@@ -90,7 +90,7 @@ static void test_refusals(void)
     s->vm->opt.no_chain = true;
     tb_link(env_cpu, a, 0, b);
     s->vm->opt.no_chain = false;
-    tb_w(s, a)->exit[0].lip = TB_NO_TARGET;
+    ((struct tb_exit *)tb_rw(s, &a->exit[0]))->lip = TB_NO_TARGET;
     tb_link(env_cpu, a, 0, b);
     check_unlinked(a, 0);
     check_unlinked(dead, 0);

@@ -91,7 +91,8 @@ static void test_fill(bool wx)
         while ((tb = env_make(env_cpu, 0x1000 + 16 * n, 4, 64 + n % 512))) {
             CHECK(n < 4096);
             tbs[n++] = tb;
-            CHECK(tb->entry == (uint8_t *)tb + TB_HEADER && ((uintptr_t)tb & 15) == 0);
+            CHECK((uint8_t *)tb->exit == (uint8_t *)tb + TB_HEADER && tb->entry == (uint8_t *)(tb->exit + ENV_EXITS));
+            CHECK(((uintptr_t)tb & 15) == 0);
         }
         count[round] = n;
         CHECK(n > 1000);

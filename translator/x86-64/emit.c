@@ -302,15 +302,25 @@ void x64_nops(struct x64_buf *b, unsigned n)
     }
 }
 
+/* So that a rel32 field `ahead` bytes on lies in one aligned 8-byte word. */
+static void pad_rel32(struct x64_buf *b, unsigned ahead)
+{
+    unsigned at = (unsigned)((uintptr_t)b->p + ahead) & 7;
+
+    if (at > 4) {
+        x64_nops(b, 8 - at);
+    }
+}
+
 uint8_t *x64_jmp_aligned(struct x64_buf *b, const void *target)
 {
-    x64_nops(b, (unsigned)(-(uintptr_t)(b->p + 1) & 3));
+    pad_rel32(b, 1);
     return x64_jmp(b, target);
 }
 
 uint8_t *x64_jcc_aligned(struct x64_buf *b, unsigned cc, const void *target)
 {
-    x64_nops(b, (unsigned)(-(uintptr_t)(b->p + 2) & 3));
+    pad_rel32(b, 2);
     return x64_jcc(b, cc, target);
 }
 

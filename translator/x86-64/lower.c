@@ -28,33 +28,6 @@ void lower_jmp_thunk(struct lower *l, unsigned thunk)
     x64_jmp_m(&l->b, x64_env(offsetof(struct guest_cpu, thunk) + 8 * thunk));
 }
 
-/* cpu->fl := flags.  rax is borrowed; nothing here changes flags. */
-void lower_save_flags(struct lower *l)
-{
-    struct x64_buf *b = &l->b;
-    unsigned t = l->r9_reg != IR_NOREG && !l->win.valid ? X_R10 : X_R9;   /* whichever holds nothing */
-
-    x64_mov_rr(b, 8, t, X_RAX);
-    x64_byte(b, 0x9f);                                  /* lahf */
-    x64_byte(b, 0x0f); x64_byte(b, 0x90); x64_byte(b, 0xc0); /* seto al */
-    x64_mov_mr(b, 2, X64_ENV(fl), X_RAX);
-    x64_mov_rr(b, 8, X_RAX, t);
-    if (t == X_R9) {
-        l->r9_reg = IR_NOREG;
-    }
-}
-
-void lower_load_flags(struct lower *l)
-{
-    struct x64_buf *b = &l->b;
-    l->r9_reg = IR_NOREG;
-    x64_mov_rr(b, 8, X_R9, X_RAX);
-    x64_movzx_rm(b, 2, X_RAX, X64_ENV(fl));
-    x64_byte(b, 0x04); x64_byte(b, 0x7f);               /* add al, 0x7f: OF := al */
-    x64_byte(b, 0x9e);                                  /* sahf */
-    x64_mov_rr(b, 8, X_RAX, X_R9);
-}
-
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch)
 {
     if (r == l->r9_reg) {
@@ -237,9 +210,7 @@ static void lower_raise(struct lower *l, const struct ir_op *o)
 
 void lower_op(struct lower *l, const struct ir_op *o)
 {
-    if (o->load_fl) {
-        lower_load_flags(l);
-    }
+    lower_flags_before(l, o);
     switch (o->op) {
     case IR_NATIVE: lower_native(l, o); break;
     case IR_LEA: lower_lea(l, o); break;
@@ -392,6 +363,7 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     l->windows = !c->vm->opt.no_opt && !(ir->key.hflags & (HF_AC | HF_SEGS)) && (ir->key.hflags & HF_CODE_MASK);
     lower_forget(l);
     l->b = (struct x64_buf) { code, limit, (uint8_t *)tb_rw(store, code) - code, false };
+    code = tb_place_exits(c, tb, ir->n_exits, code);
     code = place_insns(l, code, limit);
     if (!code || code >= limit) {
         return NULL;

@@ -89,8 +89,6 @@ static inline struct x64_mem host_operand(void)
 
 /* lower.c */
 void lower_record(struct lower *l, uint8_t *pc, unsigned guest_off, unsigned kind, const struct recipe *rc);
-void lower_load_flags(struct lower *l);
-void lower_save_flags(struct lower *l);
 void lower_op(struct lower *l, const struct ir_op *o);
 /* Register holding guest register or temporary r (loaded into `scratch` when it lives in memory). */
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch);
@@ -102,6 +100,13 @@ void lower_set_rip(struct lower *l, uint64_t ip);
 void lower_at_insn_of(struct lower *l, unsigned index);
 /* cpu->stat[stat]++; clobbers flags. */
 void lower_count(struct lower *l, unsigned stat);
+/* lower_flags.c */
+/* Host flags := the guest's, where op o wants them. */
+void lower_flags_before(struct lower *l, const struct ir_op *o);
+/* Host flags := those of the recipe; r9 may be used. */
+void lower_recipe_flags(struct lower *l, const struct recipe *rc);
+/* cpu->fl := host flags, which stay as they are. */
+void lower_save_flags(struct lower *l);
 /* lower_native.c */
 void lower_native(struct lower *l, const struct ir_op *o);
 void lower_lea(struct lower *l, const struct ir_op *o);

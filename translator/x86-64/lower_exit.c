@@ -3,10 +3,10 @@
  * lower_exit.c - ways out of a block.
  *
  * A direct exit is a branch (site A) to a stub:
- *     full:      save the flags, when they are in the host's register only
+ *     full:      make the flags, when they are nowhere; save them, when they are not in cpu->fl
  *     noflags:   [backward, or out of a waiting loop: is something pending?] [other page: is it still mapped as when linked?]
  *     jump:      jmp successor                          (site B; unlinked: to the next line)
- *     unlinked:  r11 = tb, call TH_UNLINKED or TH_UNLINKED1 (state record: flags by recipe or in cpu->fl)
+ *     unlinked:  r11 = the exit, call TH_UNLINKED (state record: flags by recipe or in cpu->fl)
  * When the successor overwrites all flags before anybody can see them, linking sends site A past the save, or straight
  * to the successor when there is nothing to check.  That needs the flags to be recoverable at `unlinked`, which is what
  * the recipe says; without one site A stays on `full`.
@@ -33,8 +33,8 @@ bool lower_is_waiting_loop(const struct ir_block *ir)
             return false;
         }
     }
-    for (unsigned slot = 0; slot < TB_EXITS; slot++) {
-        self |= ir->exit_used[slot] && ir->exit_ip[slot] == ir->ip;
+    for (unsigned slot = 0; slot < ir->n_exits; slot++) {
+        self |= ir->exit_ip[slot] == ir->ip;
     }
     return self && reads;
 }
@@ -44,14 +44,17 @@ static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
 {
     struct x64_buf *b = &l->b;
     unsigned slot = o->slot;
-    struct tb_exit *x = &l->tbw->exit[slot];
+    struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[slot]);
     uint64_t lip = exit_lip(l, slot);
     bool backward = lip <= l->ir->lip + l->guest_off || l->waits;
     bool cross = (lip ^ l->ir->lip) >> 12;
     uint8_t *out[2] = { NULL, NULL };
 
     x->branch_full = x64_here(b);
-    if (o->fl_in_host) {
+    if (o->fl_recipe) {
+        lower_recipe_flags(l, &o->rc);
+    }
+    if (o->fl_in_host || o->fl_recipe) {
         lower_save_flags(l);
     }
     if (l->ir->special) {
@@ -75,6 +78,7 @@ static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
         out[1] = x64_jcc(b, CC_NE, NULL);
     }
     x->lip = lip;
+    x->taken = o->op != IR_GOTO || o->in->row->cls == CL_CALL_REL || o->in->row->cls == CL_JMP_REL;
     x->cross_page = cross;
     x->branch = branch;
     x->branch_noflags = !backward && !cross ? NULL : !o->fl_in_host || o->site == SK_RECIPE ? checks : x->branch_full;
@@ -86,8 +90,8 @@ static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
             x64_patch_rel32(b, out[i], x->jump_unlinked);
         }
     }
-    x64_lea_rip(b, X_R11, l->tb);
-    lower_call_thunk(l, TH_UNLINKED + slot);
+    x64_lea_rip(b, X_R11, &l->tbw->exit[slot]);
+    lower_call_thunk(l, TH_UNLINKED);
     /* guest_off is the branch, where RIP is for a target out of reach; else the exit's target is the state's RIP. */
     bool recipe = o->site == SK_RECIPE && (backward || cross);
     lower_record(l, x64_here(b), l->guest_off, recipe ? SK_RECIPE : SK_ENV, &o->rc);
@@ -220,9 +224,7 @@ void lower_exit_op(struct lower *l, unsigned index)
     const struct ir_op *o = &l->ir->ops[index];
     struct x64_buf *b = &l->b;
 
-    if (o->load_fl) {
-        lower_load_flags(l);
-    }
+    lower_flags_before(l, o);
     switch (o->op) {
     case IR_JCC:
         taken_branch(l, index, x64_jcc_aligned(b, o->cc, NULL));
@@ -235,7 +237,7 @@ void lower_exit_op(struct lower *l, unsigned index)
         break;
     case IR_GOTO: {
         /* The stub follows directly; a branch to it is only worth its bytes when linking can skip something. */
-        uint8_t *branch = o->fl_in_host && !l->ir->special ? x64_jmp_aligned(b, NULL) : NULL;
+        uint8_t *branch = (o->fl_in_host || o->fl_recipe) && !l->ir->special ? x64_jmp_aligned(b, NULL) : NULL;
         emit_stub(l, o, branch);
         break;
     }
@@ -250,5 +252,6 @@ void lower_cold_exit(struct lower *l, struct cold *k)
     const struct ir_op *o = &l->ir->ops[k->op];
 
     lower_at_insn_of(l, k->op);
+    lower_forget(l);
     emit_stub(l, o, k->branch);
 }

@@ -77,12 +77,11 @@ static void gen_exit(struct x64_buf *b, unsigned th, unsigned code)
     gen_leave(b, 0, code);
 }
 
-static void gen_unlinked(struct x64_buf *b, unsigned slot)
+static void gen_unlinked(struct x64_buf *b)
 {
-    thunk_addr[TH_UNLINKED + slot] = x64_here(b);
+    thunk_addr[TH_UNLINKED] = x64_here(b);
     each_gpr(b, X_RSP, 8, false);
-    x64_mov_mr(b, 8, x64_at(X_RSP, 8 + OFF(exit_tb)), X_R11);
-    x64_mov_mi32(b, 4, x64_at(X_RSP, 8 + OFF(exit_slot)), (int32_t)slot);
+    x64_mov_mr(b, 8, x64_at(X_RSP, 8 + OFF(exit_from)), X_R11);
     x64_mov_rm(b, 8, X_RAX, x64_at(X_RSP, 0));
     x64_mov_mr(b, 8, x64_at(X_RSP, 8 + OFF(unwind_pc)), X_RAX);
     gen_leave(b, 8, LEAVE_UNLINKED);
@@ -212,8 +211,7 @@ bool thunks_init(void)
     gen_helper_x(&b);
     gen_seg_fault(&b);
     gen_raise(&b);
-    gen_unlinked(&b, 0);
-    gen_unlinked(&b, 1);
+    gen_unlinked(&b);
     gen_exit(&b, TH_INDIRECT, LEAVE_INDIRECT);
     gen_exit(&b, TH_SPECIAL, LEAVE_SPECIAL);
     gen_exit(&b, TH_RECHECK, LEAVE_RECHECK);

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * lower_flags.c - moves the guest's status flags between the host's register and cpu->fl, and makes them anew from a
+ * recipe: the producer runs again on a scratch register.  What is where was decided by opt_flags.c.
+ */
+#include "translator/x86-64/lower.h"
+
+/* cpu->fl := flags.  rax is borrowed; nothing here changes flags. */
+void lower_save_flags(struct lower *l)
+{
+    struct x64_buf *b = &l->b;
+    unsigned t = l->r9_reg != IR_NOREG && !l->win.valid ? X_R10 : X_R9;   /* whichever holds nothing */
+
+    x64_mov_rr(b, 8, t, X_RAX);
+    x64_byte(b, 0x9f);                                  /* lahf */
+    x64_byte(b, 0x0f); x64_byte(b, 0x90); x64_byte(b, 0xc0); /* seto al */
+    x64_mov_mr(b, 2, X64_ENV(fl), X_RAX);
+    x64_mov_rr(b, 8, X_RAX, t);
+    if (t == X_R9) {
+        l->r9_reg = IR_NOREG;
+    }
+}
+
+static void load_flags(struct lower *l)
+{
+    struct x64_buf *b = &l->b;
+    l->r9_reg = IR_NOREG;
+    x64_mov_rr(b, 8, X_R9, X_RAX);
+    x64_movzx_rm(b, 2, X_RAX, X64_ENV(fl));
+    x64_byte(b, 0x04); x64_byte(b, 0x7f);               /* add al, 0x7f: OF := al */
+    x64_byte(b, 0x9e);                                  /* sahf */
+    x64_mov_rr(b, 8, X_RAX, X_R9);
+}
+
+/* op r9 or register d, source of the recipe; `alu` as for x64_alu_rr(), 8 = test. */
+static void with_source(struct lower *l, const struct recipe *rc, unsigned alu, unsigned d)
+{
+    struct x64_buf *b = &l->b;
+    unsigned wide = rc->size == 1 ? 0 : 1;
+
+    if (rc->src == IR_NOREG) {
+        if (alu < 8) {
+            x64_alu_ri(b, alu, rc->size, d, rc->imm);
+            return;
+        }
+        x64_op_rr(b, rc->size, 0xf6 | wide, 0, d);
+        if (rc->size == 1) {
+            x64_byte(b, (uint8_t)rc->imm);
+        } else if (rc->size == 2) {
+            x64_u16(b, (uint32_t)rc->imm & 0xffff);
+        } else {
+            x64_u32(b, (uint32_t)rc->imm);
+        }
+    } else if (host_reg(rc->src) != X_NONE) {
+        if (alu < 8) {
+            x64_alu_rr(b, alu, rc->size, d, host_reg(rc->src));
+        } else {
+            x64_test_rr(b, rc->size, d, host_reg(rc->src));
+        }
+    } else if (alu < 8) {
+        x64_alu_rm(b, alu, rc->size, d, gpr_slot(rc->src));
+    } else {
+        x64_op_rm(b, rc->size, 0x84 | wide, d, gpr_slot(rc->src));
+    }
+}
+
+void lower_recipe_flags(struct lower *l, const struct recipe *rc)
+{
+    struct x64_buf *b = &l->b;
+    bool keeps = rc->op == RC_CMP || rc->op == RC_TEST || rc->op == RC_LOGIC;
+    unsigned d = rc->op < RC_SHL ? host_reg(rc->dst) : X_NONE;
+
+    if (!keeps || d == X_NONE) {
+        l->r9_reg = IR_NOREG;
+        if (d == X_NONE) {
+            x64_mov_rm(b, 8, X_R9, rc->op >= RC_SHL ? X64_ENV(old_value) : gpr_slot(rc->dst));
+        } else {
+            x64_mov_rr(b, 8, X_R9, d);
+        }
+        d = X_R9;
+    }
+    switch (rc->op) {
+    case RC_ADD:
+        with_source(l, rc, 5, d);
+        with_source(l, rc, 0, d);
+        break;
+    case RC_SUB:
+        with_source(l, rc, 0, d);
+        with_source(l, rc, 5, d);
+        break;
+    case RC_CMP:
+        with_source(l, rc, 7, d);
+        break;
+    case RC_LOGIC:
+        x64_test_rr(b, rc->size, d, d);
+        break;
+    case RC_TEST:
+        with_source(l, rc, 8, d);
+        break;
+    default:
+        x64_shift_ri(b, rc->op == RC_SHL ? 4 : rc->op == RC_SHR ? 5 : 7, rc->size, d, (unsigned)rc->imm);
+        break;
+    }
+}
+
+void lower_flags_before(struct lower *l, const struct ir_op *o)
+{
+    if (o->load_fl == FLAGS_RECIPE) {
+        lower_recipe_flags(l, &o->rc);
+    } else if (o->load_fl) {
+        load_flags(l);
+    }
+}
