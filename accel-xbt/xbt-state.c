@@ -278,6 +278,7 @@ static void do_put_all(CPUState *cs, run_on_cpu_data data)
 
     tb_flush(x->c);
     memset(x->c->msr_other, 0, sizeof(x->c->msr_other));
+    x->c->svm.vm_cr = 0;
     xbt_state_put(x);
     cs->vcpu_dirty = false;
 }

@@ -160,7 +160,7 @@ void svm_vmload(struct guest_cpu *c, uint64_t gpa);
 void svm_vmsave(struct guest_cpu *c, uint64_t gpa);
 
 /* ---- svm_run.c: the world switch ---- */
-/* VMRUN with its operand checked; next: where the host goes on after #VMEXIT. */
+/* VMRUN with its operand checked; next: where the host goes on after #VMEXIT.  May raise in the nested guest. */
 void svm_vmrun(struct guest_cpu *c, uint64_t vmcb, uint64_t next);
 /* #VMEXIT; never returns: on to the vCPU loop with the host's state.  State as for cpu_raise(). */
 _Noreturn void svm_exit(struct guest_cpu *c, uint64_t code, uint64_t info1, uint64_t info2);
@@ -178,6 +178,8 @@ const struct insn_row *svm_guard_row(const struct insn_row *row);
 void svm_check_io(struct guest_cpu *c, const struct dec_insn *in, unsigned port, unsigned size);
 
 /* ---- svm_event.c: interrupts and exceptions ---- */
+/* Deliver EVENTINJ; may raise. */
+void svm_inject(struct guest_cpu *c);
 /* take_pending() of the vCPU loop while a nested guest runs or GIF is 0.  True: look again. */
 bool svm_take_pending(struct guest_cpu *c);
 /* An exception is about to be delivered: may turn into #VMEXIT (returns true: done). */

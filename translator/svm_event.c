@@ -28,7 +28,7 @@ static uint64_t soft_return(struct guest_cpu *c)
 }
 
 /* EVENTINJ: once, before the first instruction (15.20). */
-static void inject(struct guest_cpu *c)
+void svm_inject(struct guest_cpu *c)
 {
     uint64_t e = c->svm.inject;
     unsigned vector = e & 0xff;
@@ -88,10 +88,6 @@ static bool physical_allowed(const struct guest_cpu *c)
 
 bool svm_take_pending(struct guest_cpu *c)
 {
-    if (c->svm.inject) {
-        inject(c);
-        return true;
-    }
     if (!c->svm.gif) {
         return false;
     }

@@ -382,7 +382,12 @@ void svm_vmrun(struct guest_cpu *c, uint64_t vmcb, uint64_t next)
     s->asid = asid;
     s->nested = s->gif = 1;
     s->inject = inject & EVENT_VALID ? inject : 0;
+    c->unwind_pc = 0;
+    c->in_code = 0;
     load_guest(c, &p, &w);
+    if (s->inject) {
+        svm_inject(c); /* here and not in the loop: nothing outside ever sees a state with it pending */
+    }
 }
 
 /* ---- the embedder ---- */
