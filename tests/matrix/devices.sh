@@ -56,7 +56,7 @@ test_disk()
     device=/dev/$2
     wait_for $device
     modprobe ext4
-    seq 1 5000000 | head -c 33554432 >/tmp/pattern
+    head -c 33554432 /dev/urandom >/tmp/pattern
     dd if=/tmp/pattern of=$device bs=1M conv=fsync 2>/dev/null || fail "write to $device"
     echo 3 >/proc/sys/vm/drop_caches
     dd if=$device bs=64k count=512 2>/dev/null | cmp - /tmp/pattern && echo "ok raw" || fail "$device: raw"
