@@ -6,6 +6,7 @@ in the matrix's folder.  A name is made once; delete the file to make it anew.
 """
 
 import glob
+import lzma
 import os
 import shutil
 import subprocess
@@ -101,6 +102,17 @@ def guest(shop, name):
     shop.run(os.path.join(TOP, 'scripts/make-guest.sh'), shop.build, flavour)
     folder = 'guest' if flavour == 'cloud-amd64' else f'guest/{flavour}'
     os.symlink(os.path.join(shop.build, folder, file), shop.path(name))
+
+
+@image('vmlinux64')
+def elf_kernel(shop, name):
+    """The kernel out of its self-extracting file (Linux: Documentation/x86/boot.rst)."""
+    with open(shop.need('vm64'), 'rb') as file:
+        data = file.read()
+    start = (data[0x1f1] + 1) * 512 + int.from_bytes(data[0x248:0x24c], 'little')
+    size = int.from_bytes(data[0x24c:0x250], 'little')
+    with open(shop.path(name), 'wb') as file:
+        file.write(lzma.LZMADecompressor().decompress(data[start:start + size]))
 
 
 @image('devices64', 'devices386')
