@@ -7,9 +7,10 @@ BEGIN, END = '<!-- matrix: written by scripts/guest-matrix --table -->', '<!-- e
 def cell(result):
     if result is None:
         return 'not run'
-    if result['ok']:
-        return f'{result["seconds"]:.0f} s'
-    return 'fails'
+    runs, passes = result.get('runs', 1), result.get('passes', int(result['ok']))
+    if not passes:
+        return 'fails'
+    return f'{result["seconds"]:.0f} s' + (f', {passes} of {runs} runs' if passes < runs else '')
 
 
 def pictures(row, xbt, tcg):
