@@ -3,7 +3,8 @@
  * help_int_arith.c - integer instructions that a 64-bit host cannot execute, and odds and ends: AAA AAS
  * DAA DAS AAM AAD SALC XLAT BOUND PUSHA POPA ENTER.  SDM vol. 2, each instruction's operation section.
  *
- * Flags that the SDM calls undefined are those of the result (SF, ZF, PF) or zero.
+ * Flags that the SDM calls undefined are as AMD's Zen processors have them: those of the additions that the
+ * instruction is made of.
  */
 #include "translator/help_util.h"
 
@@ -32,18 +33,24 @@ static uint32_t szp8(uint8_t v)
     return e;
 }
 
+/* OF of a + b (sign 1) or a - b (sign -1) = r; v: the sign bit. */
+static uint32_t overflow(uint32_t a, uint32_t b, uint32_t r, int sign, uint32_t v)
+{
+    return (sign > 0 ? ~(a ^ b) : a ^ b) & (a ^ r) & v ? FL_OF : 0;
+}
+
 static int ascii_adjust(struct guest_cpu *c, int sign)
 {
     uint32_t e = fl_to_eflags(c->fl), out = 0;
-    uint16_t ax = (uint16_t)GPR(c, R_RAX);
+    uint16_t old = (uint16_t)GPR(c, R_RAX), ax = old;
 
     if ((ax & 15) > 9 || (e & FL_AF)) {
         ax = (uint16_t)(ax + sign * 0x106);
-        out = FL_AF | FL_CF;
+        out = FL_AF | FL_CF | overflow(old, 0x106, ax, sign, 0x8000);
     }
-    ax &= 0xff0f;
-    set_ax(c, ax);
-    c->fl = eflags_to_fl(out | szp8((uint8_t)ax));
+    out |= (szp8((uint8_t)ax) & FL_PF) | (ax >> 8 & FL_SF) | (ax ? 0 : FL_ZF);
+    set_ax(c, ax & 0xff0f);
+    c->fl = eflags_to_fl(out);
     return HELP_NEXT;
 }
 
@@ -74,7 +81,7 @@ int help_daa(struct guest_cpu *c, const struct dec_insn *in)
         out |= FL_CF;
     }
     set_al(c, al);
-    c->fl = eflags_to_fl(out | szp8(al));
+    c->fl = eflags_to_fl(out | szp8(al) | overflow(old, (uint8_t)(al - old), al, 1, 0x80));
     return HELP_NEXT;
 }
 
@@ -95,7 +102,7 @@ int help_das(struct guest_cpu *c, const struct dec_insn *in)
         out |= FL_CF;
     }
     set_al(c, al);
-    c->fl = eflags_to_fl(out | szp8(al));
+    c->fl = eflags_to_fl(out | szp8(al) | overflow(old, (uint8_t)(old - al), al, -1, 0x80));
     return HELP_NEXT;
 }
 
@@ -113,10 +120,11 @@ int help_aam(struct guest_cpu *c, const struct dec_insn *in)
 int help_aad(struct guest_cpu *c, const struct dec_insn *in)
 {
     uint16_t ax = (uint16_t)GPR(c, R_RAX);
-    uint8_t al = (uint8_t)((ax & 0xff) + (ax >> 8) * (uint8_t)in->imm);
+    uint8_t tens = (uint8_t)((ax >> 8) * (uint8_t)in->imm), old = (uint8_t)ax, al = (uint8_t)(old + tens);
+    uint32_t carries = (al < old ? FL_CF : 0) | ((old ^ tens ^ al) & FL_AF);
 
     set_ax(c, al);
-    c->fl = eflags_to_fl(szp8(al));
+    c->fl = eflags_to_fl(szp8(al) | carries | overflow(old, tens, al, 1, 0x80));
     return HELP_NEXT;
 }
 
