@@ -40,13 +40,27 @@ bool gen_available(const struct insn_row *row, enum snip_mode mode)
     return mode < SM_REAL || !(row->attr & (IA_PE | IA_VEX));
 }
 
-const char *gen_excluded(const struct insn_row *row, enum snip_mode mode)
+/* Rows that are not compared with the host; what they do is in test_alone.c or the system tests. */
+enum reason { RE_ENTERS, RE_VARIES, RE_UMIP, RE_ICEBP, RE_SVM, RE_IMAGE, RE_SEGMENT, RE_PRIVILEGED, RE_IOPL };
+const struct gen_reason gen_reasons[] = {
+    [RE_ENTERS] = { 'k', "it enters the host's kernel or hypervisor (`test_alone`)" },
+    [RE_VARIES] = { 'v', "the answer differs from run to run or by configuration (`test_alone`)" },
+    [RE_UMIP] = { 'u', "the host's kernel emulates it, UMIP (`test_alone`)" },
+    [RE_ICEBP] = { 'i', "hypervisors report a wrong RIP (`test_alone`)" },
+    [RE_SVM] = { 's', "#UD or #GP by the host's EFER.SVME (`test_alone`, tests/system)" },
+    [RE_IMAGE] = { 'x', "the image has another format in real and v86 mode" },
+    [RE_SEGMENT] = { 'g', "selectors mean something else in protected mode (`test_alone`, tests/system)" },
+    [RE_PRIVILEGED] = { 'p', "real mode is privileged, the host's user mode is not (`test_alone`, tests/system)" },
+    [RE_IOPL] = { 'o', "IOPL-sensitive in v86 mode only (`test_alone`, tests/system)" },
+    { 0, NULL },
+};
+
+static int excluded(const struct insn_row *row, enum snip_mode mode)
 {
     static const char *const syscalls[] = { "syscall", "sysenter", "vmcall", "vmmcall", NULL };
     static const char *const varying[] = { "rdtsc", "rdtscp", "rdpmc", "rdrand", "rdseed", "rdpid", "cpuid",
                                            "xgetbv", NULL };
     static const char *const umip[] = { "sgdt", "sidt", "sldt", "str", "smsw", NULL };
-    static const char *const traps[] = { "int1", NULL };
     static const char *const svm[] = { "vmrun", "vmload", "vmsave", "stgi", "clgi", "skinit", "invlpga", NULL };
     static const char *const images[] = { "fldenv", "fnstenv", "frstor", "fnsave", NULL };
     static const char *const loads[] = { "les", "lds", "lss", "lfs", "lgs", "callf", "jmpf", "retf", "int", "iret",
@@ -55,24 +69,40 @@ const char *gen_excluded(const struct insn_row *row, enum snip_mode mode)
     bool load = named(row, loads) || row->helper == help_pop_sreg || (row->op[0].loc == OL_SREG);
 
     if (named(row, syscalls))
-        return "enters the host's kernel or hypervisor";
+        return RE_ENTERS;
     if (named(row, varying))
-        return "answers differ from run to run or by configuration";
+        return RE_VARIES;
     if (named(row, umip))
-        return "the host's kernel emulates it (UMIP)";
-    if (named(row, traps))
-        return "hypervisors report the wrong RIP";
+        return RE_UMIP;
+    if (strcmp(row->name, "int1") == 0)
+        return RE_ICEBP;
     if (named(row, svm))
-        return "#UD or #GP by the host's EFER.SVME";
-    if (mode >= SM_REAL && named(row, images))
-        return "the image has another format in real and v86 mode";
-    if (mode >= SM_REAL && load)
-        return "segments are others in protected mode: tests/system/real16.c";
-    if (mode == SM_REAL && ((row->attr & (IA_CPL0 | IA_IOPL)) || named(row, kernel)))
-        return "privileged: tests/system";
-    if (mode == SM_V86 && (strcmp(row->name, "pushf") == 0 || strcmp(row->name, "popf") == 0))
-        return "IOPL-sensitive in v86 mode only: tests/system/priv32.c";
-    return NULL;
+        return RE_SVM;
+    if (mode < SM_REAL)
+        return -1;
+    if (named(row, images))
+        return RE_IMAGE;
+    if (load)
+        return RE_SEGMENT;
+    if (mode == SM_REAL)
+        return (row->attr & (IA_CPL0 | IA_IOPL)) || named(row, kernel) ? RE_PRIVILEGED : -1;
+    return strcmp(row->name, "pushf") == 0 || strcmp(row->name, "popf") == 0 ? RE_IOPL : -1;
+}
+
+const char *gen_excluded(const struct insn_row *row, enum snip_mode mode)
+{
+    int r = excluded(row, mode);
+
+    return r < 0 ? NULL : gen_reasons[r].why;
+}
+
+char gen_excluded_letter(const char *why)
+{
+    unsigned i = 0;
+
+    while (gen_reasons[i].why && gen_reasons[i].why != why)
+        i++;
+    return gen_reasons[i].letter;
 }
 
 /* ---- encoding ---- */

@@ -30,6 +30,12 @@ struct gen_insn {
 bool gen_available(const struct insn_row *row, enum snip_mode mode);
 /* Why a row is not compared with the host in this mode; NULL: it is. */
 const char *gen_excluded(const struct insn_row *row, enum snip_mode mode);
+struct gen_reason {
+    char letter;
+    const char *why;
+};
+extern const struct gen_reason gen_reasons[];   /* ends with why = NULL */
+char gen_excluded_letter(const char *why);
 /* The forms of a row in this mode; the decoder may still refuse some.  Returns how many. */
 #define MAX_FORMS 64
 unsigned gen_forms(const struct insn_row *row, enum snip_mode mode, struct gen_form *out);

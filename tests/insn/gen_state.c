@@ -58,7 +58,9 @@ uint64_t gen_target(struct runner *r, enum snip_mode mode, unsigned size)
 /* The same for a 64 KiB segment: around the wrap, mostly. */
 static uint64_t big_target(struct runner *r, unsigned size)
 {
-    return chance(r, 70) ? (uint16_t)(0x10000 - pick(r, size + 3) + (chance(r, 20) ? pick(r, 8) : 0)) : pick(r, 0x10000);
+    if (chance(r, 30))
+        return pick(r, 0x10000);
+    return (uint16_t)(0x10000 - pick(r, size + 3) + (chance(r, 20) ? pick(r, 8) : 0));
 }
 
 uint64_t gen_seg_base(const struct dec_insn *in)
@@ -416,7 +418,8 @@ bool gen_fix_state(struct runner *r, const struct gen_insn *g, enum snip_mode mo
     }
     if (chance(r, 6) && !vsib)               /* gathers trap between elements, some of them */
         st->rflags |= FL_TF;
-    if (chance(r, 6) && in->row->cls != CL_HELPER && mode != SM_REAL)  /* what microcode checks is the CPU model's business */
+    /* What microcode checks is the CPU model's business. */
+    if (chance(r, 6) && in->row->cls != CL_HELPER && mode != SM_REAL)
         st->rflags |= FL_AC;
     if (chance(r, 6))
         st->rflags |= FL_ID | (is(in->row, "iret") ? 0 : FL_NT);
