@@ -35,6 +35,15 @@ static inline uint64_t str_lin(struct guest_cpu *c, struct str_op o, uint64_t of
     return off;
 }
 
+/* Would str_lin() return? */
+static inline bool str_fits(const struct guest_cpu *c, struct str_op o, uint64_t off, unsigned size)
+{
+    const struct guest_seg *s = &c->seg[o.seg];
+
+    return !o.checked || cpu_code64(c) ||
+           (off >= (o.write ? s->w_lo : s->r_lo) && off + size - 1 <= (o.write ? s->w_hi : s->r_hi));
+}
+
 /* Elements from `off` (at lin) up or down that lie in one page and pass the checks str_lin() made. */
 static inline uint64_t str_run(const struct guest_cpu *c, struct str_op o, uint64_t off, uint64_t lin,
                                unsigned size, unsigned adsize, bool down)

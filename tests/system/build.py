@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Build a system test: payload of C and assembly behind boot.S, one 128 KiB firmware image.
 
-A line `/* with: NAME.S */` in the C file adds that file to the payload.
+A line `/* with: NAME.S */` (or NAME.c) in the C file adds that file to the payload.
 """
 import os
 import re
@@ -23,7 +23,7 @@ def build(source, image):
     flags = CFLAGS + [f'-m{bits}'] + (['-mgeneral-regs-only'] if bits == '32' else [])
     emulation = 'elf_x86_64' if bits == '64' else 'elf_i386'
     with open(os.path.join(HERE, source), encoding='ascii') as f:
-        extra = re.findall(r'^/\* with: (\w+\.S) \*/$', f.read(), re.M)
+        extra = re.findall(r'^/\* with: (\w+\.[Sc]) \*/$', f.read(), re.M)
     with tempfile.TemporaryDirectory() as tmp:
         obj = [os.path.join(tmp, name) for name in ('boot.o', 'entry.o', 'test.o')]
         run('gcc', '-m32', '-c', '-o', obj[0], os.path.join(HERE, 'boot.S'))
@@ -31,7 +31,8 @@ def build(source, image):
         run('gcc', *flags, '-I', HERE, '-c', '-o', obj[2], os.path.join(HERE, source))
         for name in extra:
             obj.append(os.path.join(tmp, name + '.o'))
-            run('gcc', f'-m{bits}', '-c', '-o', obj[-1], os.path.join(HERE, name))
+            run('gcc', *(flags if name.endswith('.c') else [f'-m{bits}']), '-I', HERE, '-c', '-o', obj[-1],
+                os.path.join(HERE, name))
         parts = {}
         for name, linked in (('boot', [obj[0], '-Ttext=0', '-e', '0']),
                              ('payload', ['-T', os.path.join(HERE, 'payload.ld'), *obj[1:]])):
