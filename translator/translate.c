@@ -88,19 +88,21 @@ static bool decode_next(struct guest_cpu *c, struct ir_block *b, struct fetch *f
     struct dec_insn *in = &b->insns[b->n_insns];
     int mode = (int)((b->key.hflags & HF_CODE_MASK) >> HF_CODE_SHIFT);
     bool real = !(b->key.hflags & HF_PE) || (b->key.hflags & HF_VM);
+    uint64_t room = code64(&b->key) ? MAX_LEN : ip > b->key.cs_limit ? 0 : b->key.cs_limit - ip + 1;
 
     if (page->host) {
         fetch_in_page(f, page, lin);
     } else {
         fetch_mmio(c, f, page, lin);
     }
-    *st = dec_decode(f->bytes, f->avail, ip, mode, real, in);
-    if (*st == DEC_SHORT) {
+    /* Bytes beyond the limit of CS are not there, whatever they are: DEC_SHORT remains. */
+    *st = dec_decode(f->bytes, f->avail < room ? f->avail : room, ip, mode, real, in);
+    if (*st == DEC_SHORT && f->avail < room) {
         if (b->n_insns) {
             return false;
         }
         fetch_crossing(c, f, lin);
-        *st = dec_decode(f->bytes, f->avail, ip, mode, real, in);
+        *st = dec_decode(f->bytes, f->avail < room ? f->avail : room, ip, mode, real, in);
     }
     return true;
 }
@@ -154,7 +156,7 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
             return;
         }
         unsigned looked_at = in->len;
-        if (!is64 && ip + (st == DEC_OK ? in->len : 1) - 1 > b->key.cs_limit) {
+        if (st == DEC_SHORT) {
             lift_fault(b, EXC_GP, true);
         } else if (st != DEC_OK) {
             lift_fault(b, st == DEC_TOO_LONG ? EXC_GP : EXC_UD, st == DEC_TOO_LONG);
@@ -175,7 +177,7 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
             }
             continue;
         }
-        b->guest_size += looked_at;     /* a store to any of these bytes may make it valid */
+        b->guest_size += looked_at ? looked_at : 1;     /* a store to any of these bytes may make it valid */
         b->n_insns++;
         if (f.crossed) {
             b->second_cp_id = f.second.cp_id;

@@ -82,7 +82,7 @@ static uint64_t linear(enum snip_mode mode, const struct snip_state *st, unsigne
     if (seg == S_GS)
         return LIN_DATA + off;
     if (!snip_is16(mode))
-        return off;
+        return off + (st->big && (seg == S_DS || seg == S_ES) ? LIN + BIG_OFF : 0);
     return (seg == S_CS ? LIN_CODE : st->big ? LIN + BIG_OFF : seg == S_SS ? LIN_STACK : LIN_DATA) + off;
 }
 
@@ -259,10 +259,10 @@ static void fix_string(struct runner *r, const struct dec_insn *in, enum snip_mo
     st->gpr[R_RSI] = (st->big && !away ? big_target(r, 8) : gen_target(r, mode, 8)) - away;
     st->gpr[R_RDI] = st->big ? big_target(r, 8) : gen_target(r, mode, 8);
     if (chance(r, 20) && !st->big) {                         /* overlapping */
-        st->gpr[R_RSI] = (snip_is16(mode) ? 0 : LIN_DATA) + 0x1000 + pick(r, 0x2000);
+        st->gpr[R_RSI] = (snip_is16(mode) || st->big ? 0 : LIN_DATA) + 0x1000 + pick(r, 0x2000);
         st->gpr[R_RDI] = st->gpr[R_RSI] + pick(r, 16) - 8;
     } else if (in->opcode == 0xa6 || in->opcode == 0xa7) {   /* which of two faults comes first is not defined */
-        st->gpr[chance(r, 50) ? R_RSI : R_RDI] = (snip_is16(mode) ? 0 : LIN_DATA) + 0x1000 + pick(r, 0x1000);
+        st->gpr[chance(r, 50) ? R_RSI : R_RDI] = (snip_is16(mode) || st->big ? 0 : LIN_DATA) + 0x1000 + pick(r, 0x1000);
     }
     st->gpr[R_RCX] = chance(r, 10) ? pick(r, 5000) : pick(r, 40);
     if (in->adsize == 4 && in->mode == 2) {
@@ -365,7 +365,7 @@ static void fix_special(struct runner *r, const struct gen_insn *g, enum snip_mo
     if (is(row, "xlatb"))
         st->gpr[R_RBX] = gen_target(r, mode, 1) - (st->gpr[R_RAX] & 0xff) - gen_seg_base(in);
     if (strstr(row->name, "maskmov") && in->mod == 3)
-        st->gpr[R_RDI] = (snip_is16(mode) ? 0 : LIN_DATA) + 0x800 + pick(r, 0x2000) - gen_seg_base(in);
+        st->gpr[R_RDI] = (snip_is16(mode) || st->big ? 0 : LIN_DATA) + 0x800 + pick(r, 0x2000) - gen_seg_base(in);
     if (is(row, "pop") && row->op[0].loc == OL_NONE)  /* segment register */
         st->gpr[R_RSP] = gen_target(r, mode, 8);
     if (row->cls == CL_LOOP && chance(r, 50))
@@ -410,6 +410,11 @@ bool gen_fix_state(struct runner *r, const struct gen_insn *g, enum snip_mode mo
         place = GP_ALIGNED;     /* a random header may name components that only the host has */
     t = gen_target(r, mode, size);
 
+    if (!snip_is16(mode) && mode != SM_64 && snip_ldt && chance(r, 15)) {
+        st->big = true;
+        if (in->seg == S_DS || in->seg == S_ES)
+            t = big_target(r, size);
+    }
     if (snip_is16(mode) && chance(r, 30)) {
         st->big = true;
         t = big_target(r, size);

@@ -373,6 +373,10 @@ static void set_user_segs(struct guest_cpu *c, enum snip_mode mode, bool big)
         seg_set_null(c, S_FS, 0);
         seg_set_null(c, S_GS, 0);
     } else {
+        if (big) {
+            seg_set(c, S_DS, SEL_BIG, LIN + BIG_OFF, BIG_SIZE - 1, ATTR_DATA | DESC_DPL);
+            c->seg[S_ES] = c->seg[S_DS];
+        }
         seg_set(c, S_FS, SEL_FS, LIN_DATA + 0x1000, 0x1fff, ATTR_DATA | DESC_DPL);
         seg_set(c, S_GS, SEL_GS, LIN_DATA, 0xfff, ATTR_DATA | DESC_DPL | DESC_E | DESC_B);
     }

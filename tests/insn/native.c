@@ -68,7 +68,7 @@ static void enter(ucontext_t *uc)
     }
     if (run_mode != SM_64 && snip_ldt)
         __asm__ volatile("mov %0, %%fs; mov %1, %%gs" : : "r"(SEL_FS), "r"(run_mode > SM_16 ? SEL_FS : SEL_GS));
-    if (snip_is16(run_mode))
+    if (snip_is16(run_mode) || (run_in->big && run_mode != SM_64))
         __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(run_in->big ? SEL_BIG : SEL_DS16));
 }
 

@@ -354,7 +354,7 @@ static void diff_states(struct diff *d, struct runner *r, const struct snippet *
     if (!s->microcoded)
         diff_u64(d, "cr2", a->cr2, b->cr2, ~0ull);
     if (!icebp(r, s, a, b))
-        diff_u64(d, "rip", a->rip, b->rip, ~0ull);
+        diff_u64(d, "rip", a->rip, b->rip, s->mode == SM_REAL ? 0xffff : ~0ull);
     if (early && s->early_regs) {
         uint64_t sp = b->gpr[R_RSP];
         memcpy(b->gpr, a->gpr, sizeof(b->gpr));

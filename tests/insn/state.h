@@ -73,7 +73,7 @@ struct snip_state {
     uint64_t rip;
     uint64_t rflags;
     uint64_t fs_base, gs_base; /* SM_64 only */
-    bool big;            /* 16-bit modes: DS, ES and SS are the 64 KiB at BIG_OFF */
+    bool big;            /* DS and ES (16-bit modes: SS, too) are the 64 KiB at BIG_OFF; not in SM_64 */
     uint16_t sel[6];     /* ES CS SS DS FS GS: results only */
     uint8_t ximg[XIMG_SIZE] __attribute__((aligned(64)));
     /* results only */
