@@ -17,6 +17,7 @@
 bool pages_init(struct tb_store *s)
 {
     s->node = store_reserve(NODE_COUNT * sizeof(*s->node));
+    s->fine = store_reserve((FINE_MAX + 1) * sizeof(*s->fine)); /* without it all works, slower */
     return s->node != NULL;
 }
 
@@ -32,6 +33,10 @@ void pages_free(struct tb_store *s)
     }
     munmap(s->node, NODE_COUNT * sizeof(*s->node));
     s->node = NULL;
+    if (s->fine) {
+        munmap(s->fine, (FINE_MAX + 1) * sizeof(*s->fine));
+        s->fine = NULL;
+    }
 }
 
 struct tb_page_node *page_node(const struct tb_store *s, uint64_t ram_addr)
@@ -84,6 +89,77 @@ uint64_t page_bits(unsigned lo, unsigned hi)
     return (~0ull >> (63 - (hi >> 6))) & (~0ull << (lo >> 6));
 }
 
+/* ---- byte maps ---- */
+
+/* The bits of bytes [lo, hi] in word w. */
+static uint64_t fine_mask(unsigned w, unsigned lo, unsigned hi)
+{
+    return (w == lo / 64 ? ~0ull << (lo % 64) : ~0ull) & (w == hi / 64 ? ~0ull >> (63 - hi % 64) : ~0ull);
+}
+
+static void fine_set(uint64_t *bits, unsigned lo, unsigned hi)
+{
+    for (unsigned w = lo / 64; w <= hi / 64; w++) {
+        __atomic_store_n(&bits[w], bits[w] | fine_mask(w, lo, hi), __ATOMIC_RELEASE);
+    }
+}
+
+static bool fine_any(const uint64_t *bits, unsigned lo, unsigned hi)
+{
+    for (unsigned w = lo / 64; w <= hi / 64; w++) {
+        if (__atomic_load_n(&bits[w], __ATOMIC_ACQUIRE) & fine_mask(w, lo, hi)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whoever reads meanwhile sees an old or a new word: no byte of a TB that stays is missing in either. */
+static void fine_publish_locked(struct tb_store *s, unsigned index, const uint64_t *bits)
+{
+    for (unsigned w = 0; w < PAGE_BYTES / 64; w++) {
+        __atomic_store_n(&s->fine[index].bits[w], bits[w], __ATOMIC_RELEASE);
+    }
+}
+
+/* Exactly the bytes of the page's live TBs. */
+static void fine_fill_locked(struct tb_store *s, const struct tb_page *d, unsigned index)
+{
+    uint64_t bits[PAGE_BYTES / 64];
+
+    xbt_zero(bits, sizeof(bits));
+    for (struct tb *e = d->first; e; e = tb_untag(e)->page_next[tb_tag(e)]) {
+        unsigned lo, hi;
+
+        if (!tb_untag(e)->invalid) {
+            tb_part(tb_untag(e), tb_tag(e), &lo, &hi);
+            fine_set(bits, lo, hi);
+        }
+    }
+    fine_publish_locked(s, index, bits);
+}
+
+static void fine_make_locked(struct tb_store *s, uint64_t page, struct tb_page *d)
+{
+    if (d->fine || !s->fine || s->n_fine == FINE_MAX) {
+        return;
+    }
+    struct tb_fine *f = &s->fine[s->n_fine + 1];
+    f->page = page;
+    uint16_t i = (uint16_t)++s->n_fine;
+    fine_fill_locked(s, d, i);
+    __atomic_store_n(&d->fine, i, __ATOMIC_RELEASE);
+}
+
+/* All vCPUs are out of generated code. */
+void pages_forget_fine_locked(struct tb_store *s)
+{
+    for (uint32_t i = 1; i <= s->n_fine; i++) {
+        page_get(s, s->fine[i].page)->fine = 0;
+    }
+    s->n_fine = 0;
+}
+
 void pages_add_locked(struct tb_store *s, struct tb *tb)
 {
     xbt_assert_locked(&s->lock);
@@ -94,6 +170,9 @@ void pages_add_locked(struct tb_store *s, struct tb *tb)
         tb_part(tb, i, &lo, &hi);
         tb_w(s, tb)->page_next[i] = d->first;
         d->first = (struct tb *)((uintptr_t)tb | i);
+        if (d->fine) {
+            fine_set(s->fine[d->fine].bits, lo, hi);
+        }
         __atomic_store_n(&d->map, d->map | page_bits(lo, hi), __ATOMIC_RELEASE);
     }
 }
@@ -102,8 +181,11 @@ void page_sweep_locked(struct tb_store *s, uint64_t page, struct tb_page *d, str
                        unsigned cap)
 {
     struct tb **slot = &d->first, *e;
-    uint64_t map = 0;
+    uint64_t map = 0, bits[PAGE_BYTES / 64];
 
+    if (d->fine) {
+        xbt_zero(bits, sizeof(bits));
+    }
     xbt_assert_locked(&s->lock);
     while ((e = *slot)) {
         struct tb *tb = tb_untag(e);
@@ -114,10 +196,16 @@ void page_sweep_locked(struct tb_store *s, uint64_t page, struct tb_page *d, str
         } else {
             tb_part(tb, which, &lo, &hi);
             map |= page_bits(lo, hi);
+            if (d->fine) {
+                fine_set(bits, lo, hi);
+            }
             slot = &tb_w(s, tb)->page_next[which];
         }
     }
     __atomic_store_n(&d->map, map, __ATOMIC_RELEASE);
+    if (d->fine) {
+        fine_publish_locked(s, d->fine, bits);
+    }
     if (!d->first && d->watch == PW_ON && offs->n < cap) {
         watch_remove_locked(s, page);
         __atomic_store_n(&d->watch, PW_NONE, __ATOMIC_RELEASE);
@@ -134,11 +222,16 @@ bool tb_page_has_code(struct tb_store *s, uint64_t ram_addr)
 
 static bool page_range_has_code(struct tb_store *s, uint64_t ram_addr, unsigned lo, unsigned hi)
 {
-    const struct tb_page *d = page_get(s, ram_addr);
+    struct tb_page *d = page_get(s, ram_addr);
     bool found = false;
+    unsigned fine;
 
     if (!d || !(__atomic_load_n(&d->map, __ATOMIC_ACQUIRE) & page_bits(lo, hi))) {
         return false;
+    }
+    fine = __atomic_load_n(&d->fine, __ATOMIC_ACQUIRE);
+    if (fine) {
+        return fine_any(s->fine[fine].bits, lo, hi);
     }
     xbt_lock(&s->lock);
     for (struct tb *e = d->first; e && !found; e = tb_untag(e)->page_next[tb_tag(e)]) {
@@ -146,6 +239,9 @@ static bool page_range_has_code(struct tb_store *s, uint64_t ram_addr, unsigned 
 
         tb_part(tb_untag(e), tb_tag(e), &a, &b);
         found = !tb_untag(e)->invalid && a <= hi && b >= lo;
+    }
+    if (!found) {
+        fine_make_locked(s, ram_addr & ~(uint64_t)(PAGE_BYTES - 1), d);
     }
     xbt_unlock(&s->lock);
     return found;

@@ -50,7 +50,18 @@ struct tb_page {
     uint64_t map;      /* bit n: some TB may overlap bytes [64 n, 64 n + 64) */
     uint32_t gen;      /* changes when the page is written while watched */
     uint8_t watch;     /* enum page_watch */
+    uint16_t fine;     /* 0, or index of the page's tb_store.fine: until the next flush */
 };
+
+/*
+ * One bit per byte of a page: some TB overlaps it.  Made for a page at the first store next to code that `map` cannot
+ * tell from a store into code; from then on such stores need neither the lock nor the list of TBs.
+ */
+struct tb_fine {
+    uint64_t bits[PAGE_BYTES / 64];
+    uint64_t page;
+};
+#define FINE_MAX 8192u
 
 struct tb_page_node {
     struct tb_page page[1u << NODE_BITS];
@@ -110,6 +121,8 @@ struct tb_store {
 
     struct xbt_lock lock;
     struct tb_page_node **node;
+    struct tb_fine *fine;         /* [1, n_fine] are in use */
+    uint32_t n_fine;
     struct tb_watch **watch_chunk;
     uint32_t n_watch, watch_seq;  /* seq: odd while entries move */
     uint64_t live, made, flushes, code_bytes, guest_insns, invalidated[TBD_CAUSES];
@@ -152,6 +165,7 @@ struct tb_page *page_get(const struct tb_store *s, uint64_t ram_addr);
 void tb_part(const struct tb *tb, unsigned which, unsigned *lo, unsigned *hi);
 uint64_t page_bits(unsigned lo, unsigned hi);
 void pages_add_locked(struct tb_store *s, struct tb *tb);
+void pages_forget_fine_locked(struct tb_store *s);
 /* Drop the invalid TBs from the list.  If the page is then empty and offs holds less than `cap`, end
  * its watch. */
 void page_sweep_locked(struct tb_store *s, uint64_t page, struct tb_page *d, struct tb_offs *offs,
