@@ -403,9 +403,12 @@ static void device(const char *name, void (*read)(u32 lba, u32 n, u32 to))
         read(k, 1, CODE);
         check(name, "in the same page", call_waiter(), k);
     }
-    /* EB FE, and sector 32 on are NOPs and a function at the end of the sector. */
+    /* Sector 32 on are NOPs and a function at the end of the sector.  The processor may see the device's bytes one after
+     * the other: until the last have come there is another endless loop behind the NOPs. */
     for (u32 i = 0; i < 2; i++) {
-        *at16(FOREVER) = 0xfeeb;
+        for (u32 at = 0; at < 512; at += 2) {
+            *at16(FOREVER + at) = 0xfeeb;       /* 1: jmp 1b */
+        }
         if (wait_addr == 0) {
             break;  /* done before the loop starts */
         }
