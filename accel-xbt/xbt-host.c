@@ -71,9 +71,26 @@ static bool mmio_read(struct guest_cpu *c, uint64_t gpa, unsigned size, uint64_t
     return true;
 }
 
+/* RAM that is mapped read-only (PAM) is a matter of the mapping, which QEMU's dispatch does not look at. */
+static bool write_protected(uint64_t gpa)
+{
+    struct phys_page p = physmap_lookup(xbt_vm.phys, gpa);
+    MemoryRegion *mr;
+    uint64_t offset;
+
+    if (likely(!(p.flags & PHYS_ROM))) {
+        return false;
+    }
+    mr = xbt_memory_region(p.ram_addr, &offset);
+    return mr && memory_region_is_ram(mr);
+}
+
 static bool mmio_write(struct guest_cpu *c, uint64_t gpa, unsigned size, uint64_t val)
 {
     if (unlikely(apic_moved(xbt_cpu_of(c))) && !apic_redirect(xbt_cpu_of(c), &gpa)) {
+        return true;
+    }
+    if (unlikely(write_protected(gpa))) {
         return true;
     }
     address_space_write(xbt_cpu_of(c)->cs->as, gpa, mem_attrs(), &val, size);

@@ -95,6 +95,18 @@ static void forget_incoming(struct tb_store *s, struct tb *from, unsigned exit)
     e->next_in = NULL;
 }
 
+void tb_unlink_exit(struct guest_cpu *c, struct tb *tb, unsigned exit)
+{
+    struct tb_store *s = c->vm->store;
+
+    xbt_lock(&s->lock);
+    if (tb->exit[exit].to) {
+        patch_unlinked(s, &tb->exit[exit]);
+        forget_incoming(s, tb, exit);
+    }
+    xbt_unlock(&s->lock);
+}
+
 /* Outgoing links: the TB itself leaves to the loop at its next exit. */
 void unlink_out_locked(struct tb_store *s, struct tb *tb)
 {

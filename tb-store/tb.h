@@ -141,9 +141,11 @@ bool tb_is_code_addr(struct tb_store *s, const void *pc);
  *           branch := to->needs_flags ? branch_full : branch_noflags, or to->entry when that is NULL
  *           (branch_full if cross_page: the cp check must not be jumped over).
  * unlinked: branch := branch_full; then jump := jump_unlinked.
- * cp_imm of a cross_page exit is the caller's: set before tb_link(). */
+ * cp_imm of a cross_page exit is the caller's: set before tb_link(), while the exit is not linked. */
 void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to);
 void tb_unlink_exits(struct guest_cpu *c, struct tb *tb);
+/* One exit; before its cp_imm is changed and it is linked to another successor. */
+void tb_unlink_exit(struct guest_cpu *c, struct tb *tb, unsigned exit);
 
 /* ---- death ---- */
 enum tb_death { TBD_SMC_SELF, TBD_SMC_OTHER, TBD_DMA, TBD_MEMMAP, TBD_FLUSH, TBD_DEBUG, TBD_CAUSES };

@@ -359,6 +359,9 @@ static void chain(struct guest_cpu *c, struct tb_exit *x, struct tb *to, uint64_
         c->vm->opt.no_chain || from->key.cs_base != to->key.cs_base) {
         return;
     }
+    if (x->to) {
+        tb_unlink_exit(c, from, slot);  /* the target's page is mapped elsewhere now */
+    }
     if (x->cross_page) {
         *(any32 *)tb_rw(c->vm->store, x->cp_imm) = page->cp_id;
     }

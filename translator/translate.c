@@ -73,7 +73,7 @@ static void fetch_mmio(struct guest_cpu *c, struct fetch *f, const struct code_p
     f->avail = 4096 - off < MAX_LEN ? 4096 - off : MAX_LEN;
     for (unsigned i = 0; i < f->avail; i++) {
         uint64_t v = 0xff;
-        c->host->mmio_read(c, page->gpa + i, 1, &v);
+        c->host->mmio_read(c, page->gpa + off + i, 1, &v);
         f->buf[i] = (uint8_t)v;
     }
     f->bytes = f->buf;
