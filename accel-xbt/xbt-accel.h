@@ -131,8 +131,8 @@ const uint64_t *xbt_dma_word(struct guest_cpu *c, uint64_t ram_addr);
 void xbt_dmatrap_prepare(uint64_t ram_addr, uint64_t size);
 /* The word of a page (ram_addr / 4096) that we may write to without being trapped; NULL: QEMU's own. */
 unsigned long *xbt_dmatrap_word(uint64_t page);
-/* The bit of this page is about to be cleared: trap its being set. */
-void xbt_dmatrap_watch(uint64_t ram_addr);
+/* On: the bit of this page is about to be cleared, trap its being set.  Off: nobody needs to know any more. */
+void xbt_dmatrap_watch(uint64_t ram_addr, bool on);
 
 /* ---- xbt-cpu.c: what xbt offers, by feature word ---- */
 void xbt_features_init(uint32_t host_mask);

@@ -276,11 +276,12 @@ void xbt_dma_watch(struct guest_cpu *c, uint64_t ram_addr, bool on)
     MemoryRegion *mr;
 
     if (!on) {
+        xbt_dmatrap_watch(ram_addr, false);
         return;
     }
     mr = xbt_memory_region(ram_addr, &offset);
     if (mr && start_watching(mr)) {
-        xbt_dmatrap_watch(ram_addr);
+        xbt_dmatrap_watch(ram_addr, true);
         qatomic_and(dirty_word(DIRTY_MEMORY_VGA, ram_addr), ~dirty_bit(ram_addr));
         smp_mb(); /* the page's bytes are read after this */
     }

@@ -33,6 +33,7 @@
 /* QEMU's pointer is `ro`. */
 static struct block {
     uint8_t *ro, *rw;
+    unsigned long *code; /* pages with code: only their marks concern the vCPUs */
     bool covered[BLOCK_BYTES / BITMAP_PAGE];
 } blocks[MAX_BLOCKS];
 static unsigned n_blocks; /* blocks [0, n_blocks) may have mappings */
@@ -41,7 +42,7 @@ static unsigned n_blocks; /* blocks [0, n_blocks) may have mappings */
 static struct step {
     int tid;
     bool was_blocked;
-    uint8_t *page;
+    uint8_t *page, *addr;
 } steps[MAX_STEPS];
 
 static struct sigaction old_segv, old_trap;
@@ -87,27 +88,39 @@ static void pass_on(const struct sigaction *old, int sig, siginfo_t *si, void *u
     }
 }
 
-static uint8_t *protected_page(uintptr_t addr)
+static struct block *block_of(const uint8_t *addr)
 {
     unsigned n = qatomic_load_acquire(&n_blocks);
 
     for (unsigned i = 0; i < n; i++) {
-        uint8_t *ro = blocks[i].ro;
-
-        if (ro && addr - (uintptr_t)ro < BLOCK_BYTES) {
-            return (uint8_t *)(addr & ~(uintptr_t)(BITMAP_PAGE - 1));
+        if (blocks[i].ro && (uintptr_t)addr - (uintptr_t)blocks[i].ro < BLOCK_BYTES) {
+            return &blocks[i];
         }
     }
     return NULL;
 }
 
+/* The instruction wrote at addr, at most 64 bytes.  A display that clears its own marks does not disturb anybody. */
+static bool concerns_code(const uint8_t *addr)
+{
+    const struct block *b = block_of(addr);
+    size_t first = (size_t)(addr - b->ro) / sizeof(long), last = MIN(first + 8, BLOCK_BYTES / sizeof(long) - 1);
+
+    for (size_t i = first; i <= last; i++) {
+        if (qatomic_read(&b->code[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void on_segv(int sig, siginfo_t *si, void *ctx)
 {
-    uint8_t *page = protected_page((uintptr_t)si->si_addr);
+    uint8_t *addr = si->si_addr, *page = addr - (uintptr_t)addr % BITMAP_PAGE;
     ucontext_t *uc = ctx;
     struct step *s;
 
-    if (!page || si->si_code != SEGV_ACCERR) {
+    if (si->si_code != SEGV_ACCERR || !block_of(addr)) {
         pass_on(&old_segv, sig, si, ctx);
         return;
     }
@@ -119,6 +132,7 @@ static void on_segv(int sig, siginfo_t *si, void *ctx)
     }
     if (s) {
         s->page = page;
+        s->addr = addr;
     }
     mprotect(page, BITMAP_PAGE, PROT_READ | PROT_WRITE);
 }
@@ -127,6 +141,7 @@ static void on_trap(int sig, siginfo_t *si, void *ctx)
 {
     ucontext_t *uc = ctx;
     struct step *s = step_of(syscall(SYS_gettid), false);
+    bool tell;
 
     if (!s || !s->page) {
         pass_on(&old_trap, sig, si, ctx);
@@ -137,9 +152,12 @@ static void on_trap(int sig, siginfo_t *si, void *ctx)
     if (s->was_blocked) {
         sigaddset(&uc->uc_sigmask, SIGTRAP);
     }
+    tell = concerns_code(s->addr);
     s->page = NULL;
     qatomic_store_release(&s->tid, 0);
-    tell_vcpus();
+    if (tell) {
+        tell_vcpus();
+    }
 }
 
 static void install(int sig, void (*fn)(int, siginfo_t *, void *), struct sigaction *old)
@@ -155,6 +173,7 @@ static bool map_block(struct block *b)
 {
     int fd = memfd_create("xbt-dirty", MFD_CLOEXEC);
     uint8_t *ro = MAP_FAILED, *rw = MAP_FAILED;
+    void *code = mmap(NULL, BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (fd >= 0 && ftruncate(fd, BLOCK_BYTES) == 0) {
         rw = mmap(NULL, BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -163,7 +182,8 @@ static bool map_block(struct block *b)
     if (fd >= 0) {
         close(fd);
     }
-    if (rw != MAP_FAILED && ro != MAP_FAILED) {
+    if (rw != MAP_FAILED && ro != MAP_FAILED && code != MAP_FAILED) {
+        b->code = code;
         b->rw = rw;
         b->ro = ro;
         return true;
@@ -173,6 +193,9 @@ static bool map_block(struct block *b)
     }
     if (ro != MAP_FAILED) {
         munmap(ro, BLOCK_BYTES);
+    }
+    if (code != MAP_FAILED) {
+        munmap(code, BLOCK_BYTES);
     }
     return false;
 }
@@ -211,12 +234,20 @@ unsigned long *xbt_dmatrap_word(uint64_t page)
     return (unsigned long *)blocks[i].rw + BIT_WORD(page % DIRTY_MEMORY_BLOCK_SIZE);
 }
 
-void xbt_dmatrap_watch(uint64_t ram_addr)
+void xbt_dmatrap_watch(uint64_t ram_addr, bool on)
 {
     uint64_t page = ram_addr >> TARGET_PAGE_BITS, i = page / DIRTY_MEMORY_BLOCK_SIZE;
-    unsigned at = page % DIRTY_MEMORY_BLOCK_SIZE / 8 / BITMAP_PAGE;
+    unsigned in_block = page % DIRTY_MEMORY_BLOCK_SIZE, at = in_block / 8 / BITMAP_PAGE;
 
-    if (i >= qatomic_load_acquire(&n_blocks) || !blocks[i].ro || qatomic_read(&blocks[i].covered[at])) {
+    if (i >= qatomic_load_acquire(&n_blocks) || !blocks[i].ro) {
+        return;
+    }
+    if (!on) {
+        qatomic_and(&blocks[i].code[BIT_WORD(in_block)], ~BIT_MASK(in_block));
+        return;
+    }
+    qatomic_or(&blocks[i].code[BIT_WORD(in_block)], BIT_MASK(in_block));
+    if (qatomic_read(&blocks[i].covered[at])) {
         return;
     }
     qatomic_set(&blocks[i].covered[at], true);

@@ -354,18 +354,19 @@ static struct tb *find_tb(struct guest_cpu *c, uint64_t lip, struct code_page *p
 static void chain(struct guest_cpu *c, struct tb_exit *x, struct tb *to, uint64_t lip, const struct code_page *page)
 {
     struct tb *from = x->from;
+    unsigned exit = (unsigned)(x - from->exit);
 
     if (from->invalid || x->lip != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 || x->to == to ||
         c->vm->opt.no_chain || from->key.cs_base != to->key.cs_base) {
         return;
     }
     if (x->to) {
-        tb_unlink_exit(c, from, slot);  /* the target's page is mapped elsewhere now */
+        tb_unlink_exit(c, from, exit);  /* the target's page is mapped elsewhere now */
     }
     if (x->cross_page) {
         *(any32 *)tb_rw(c->vm->store, x->cp_imm) = page->cp_id;
     }
-    tb_link(c, from, (unsigned)(x - from->exit), to);
+    tb_link(c, from, exit, to);
 }
 
 void take_interrupt(struct guest_cpu *c)

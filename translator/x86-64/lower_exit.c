@@ -4,7 +4,8 @@
  *
  * A direct exit is a branch (site A) to a stub:
  *     full:      make the flags, when they are nowhere; save them, when they are not in cpu->fl
- *     noflags:   [backward, or out of a waiting loop: is something pending?] [other page: is it still mapped as when linked?]
+ *     noflags:   [backward, or out of a waiting loop: is something pending?]
+ *                [other page: is it still mapped as when linked?]
  *     jump:      jmp successor                          (site B; unlinked: to the next line)
  *     unlinked:  r11 = the exit, call TH_UNLINKED (state record: flags by recipe or in cpu->fl)
  * When the successor overwrites all flags before anybody can see them, linking sends site A past the save, or straight
