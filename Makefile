@@ -11,7 +11,7 @@ MESON_BUILD := $(BUILD)/meson
 ACCEL ?= xbt
 MESON_OPTIONS ?=
 
-.PHONY: help boot build check check-sanitize fuzz fuzz-guest bench guest guest32 rootfs matrix deps headers clean distclean
+.PHONY: help boot build check check-sanitize fuzz fuzz-guest bench guest guest32 rootfs matrix suites deps headers clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,8 @@ help:
 	@echo "make rootfs     make the Debian root file system that tests and bench use"
 	@echo "make matrix     run the table of guests in docs/guests.md (an hour; downloads"
 	@echo "                600 MB of packages; root for two of its rows)"
+	@echo "make suites     run others' test suites, SUITES= of qemu valgrind gcc kselftest"
+	@echo "                i686 (hours; downloads 700 MB; docs/suites.md)"
 	@echo "make clean      remove what was built (headers and guest stay)"
 	@echo "make distclean  remove $(BUILD)/ with all downloads"
 
@@ -75,6 +77,9 @@ bench: build guest
 
 matrix: build guest
 	@scripts/guest-matrix
+
+suites: build guest rootfs
+	@scripts/suites.sh $(BUILD) $(SUITES)
 
 clean:
 	rm -rf $(MESON_BUILD) $(BUILD)/qemu-xbt

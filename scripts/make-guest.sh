@@ -15,10 +15,6 @@
 # 686, 686-pae.  These guests have more modules and are made in
 # BUILD_DIR/guest/FLAVOUR; those of Debian i386 have an i386 busybox.
 #
-# Other guests, as for the suites: XBT_GUEST names another folder than
-# BUILD_DIR/guest, XBT_GUEST_KERNEL the kernel's meta package, XBT_GUEST_ARCH
-# its architecture (amd64, or i386: then busybox is i386's, too).
-#
 # Nothing is installed and no root is needed.  A second run returns at once
 # and needs no network; the initramfs is made again when scripts/guest/ or
 # busybox has changed.
@@ -27,15 +23,16 @@ set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$top/build}
-meta=${XBT_GUEST_KERNEL:-linux-image-cloud-amd64}
-arch=${XBT_GUEST_ARCH:-amd64}
+meta=linux-image-cloud-amd64
+arch=amd64
 modules="virtio_pci virtio_blk virtio_net virtio_console virtio_rng
          virtio_balloon virtio_scsi sd_mod sr_mod ata_piix ahci
          ext4 crc32c_generic isofs vfat nls_cp437 nls_ascii squashfs overlay loop
          9p 9pnet_virtio e1000 e1000e"
 flavour=${2:-}
+folder=
 if [ -n "$flavour" ]; then
-    XBT_GUEST=$build/guest/$flavour
+    folder=$build/guest/$flavour
     meta=linux-image-$flavour
     case $flavour in
     *amd64) arch=amd64 ;;
@@ -59,7 +56,7 @@ for tool in cpio depmod modprobe dpkg-deb apt-get flock gzip; do
         die "$tool not found: run scripts/install-deps.sh"
 done
 
-guest=${XBT_GUEST:-$build/guest}
+guest=${folder:-$build/guest}
 mkdir -p "$guest/cache"
 guest=$(cd "$guest" && pwd)
 cache=$guest/cache

@@ -14,12 +14,16 @@
 # The packages are resolved by apt against an empty status file, from the
 # machine's own archives, and unpacked; no maintainer script is run, nothing
 # is installed and no root is needed.  A second run returns at once and needs
-# no network.  XBT_ROOTFS_PACKAGES adds packages.
+# no network.  XBT_ROOTFS_PACKAGES adds packages; XBT_ROOTFS_DIR names another
+# folder than BUILD_DIR/guest, XBT_ROOTFS_ARCH another architecture than amd64
+# (i386).
 
 set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$top/build}
+guest=${XBT_ROOTFS_DIR:-$build/guest}
+arch=${XBT_ROOTFS_ARCH:-amd64}
 packages="base-files libc-bin debianutils hostname busybox bash dash coreutils findutils diffutils grep sed mawk tar
           procps util-linux mount kmod file
           xz-utils gzip bzip2 zstd 7zip p7zip-full
@@ -36,14 +40,14 @@ for tool in apt-get dpkg-deb mke2fs flock; do
         "with apt, dpkg and e2fsprogs"
 done
 
-mkdir -p "$build/guest/rootfs-cache/archives/partial" \
-    "$build/guest/rootfs-cache/none/partial"
-guest=$(cd "$build/guest" && pwd)
+mkdir -p "$guest/rootfs-cache/archives/partial" \
+    "$guest/rootfs-cache/none/partial"
+guest=$(cd "$guest" && pwd)
 cache=$guest/rootfs-cache
 exec 9>"$guest/.rootfs-lock"
 flock 9
 
-id=$({ cat "$0"; echo "$packages"; } | sha256sum | cut -c 1-16)
+id=$({ cat "$0"; echo "$packages $arch"; } | sha256sum | cut -c 1-16)
 if [ -f "$guest/rootfs.img" ] && [ -d "$guest/rootfs" ] &&
    [ "$(cat "$guest/rootfs-id" 2>/dev/null)" = "$id" ]; then
     say "the root file system is up to date"
@@ -54,6 +58,7 @@ fi
 
 : >"$cache/status"
 private_lists=
+[ "$arch" = amd64 ] || private_lists=yes
 apt_get()
 {
     if [ -n "$private_lists" ]; then
@@ -64,7 +69,7 @@ apt_get()
         -o Dir::Cache::Archives="$cache/archives" \
         -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
         -o APT::Sandbox::User=root -o APT::Install-Recommends=false \
-        -o APT::Architecture=amd64 -o APT::Architectures=amd64 \
+        -o APT::Architecture="$arch" -o APT::Architectures="$arch" \
         -o Debug::NoLocking=true -o Acquire::Languages=none \
         -o Acquire::Retries=3 "$@"
 }
@@ -79,17 +84,23 @@ download()
     apt_get install --download-only $packages
 }
 
+update_lists()
+{
+    say "reading package lists ..."
+    apt_get update >"$cache/update.log" 2>&1 || :
+}
+
+[ -z "$private_lists" ] || update_lists
 say "resolving and downloading packages ..."
 if ! download >"$cache/download.log" 2>&1; then
     private_lists=yes
-    say "reading package lists ..."
-    apt_get update >"$cache/update.log" 2>&1 || :
+    update_lists
     download >>"$cache/download.log" 2>&1 || {
         tail -n 5 "$cache/download.log" >&2
         die "cannot download the packages (log: $cache/download.log)"
     }
-    rm -rf "$cache/lists"
 fi
+rm -rf "$cache/lists"
 
 # ---- the tree --------------------------------------------------------------
 
@@ -100,7 +111,7 @@ trap 'rm -rf "$work" "$guest/rootfs.img.new"' EXIT
 trap 'exit 1' INT TERM HUP
 
 # Merged /usr, as Debian has it, before anything is unpacked.
-for dir in bin sbin lib lib64; do
+for dir in bin sbin lib lib32 lib64; do
     mkdir -p "$work/usr/$dir"
     ln -s "usr/$dir" "$work/$dir"
 done
