@@ -18,15 +18,14 @@ static void native(const uint8_t *bytes, unsigned n, struct regs *r)
     memcpy(code_buf, bytes, n);
     code_buf[n] = 0xc3;
     __asm__ volatile(
-        "push %%rbx\n\t"
-        "mov %0, %%rbx\n\t"
+        "lea -128(%%rsp), %%rsp\n\t"
         "mov 0(%%rbx), %%rax\n\tmov 8(%%rbx), %%rcx\n\tmov 16(%%rbx), %%rsi\n\tmov 24(%%rbx), %%rdi\n\t"
         "push 32(%%rbx)\n\tpopf\n\t"
         "call *%1\n\t"
         "pushf\n\tpop 32(%%rbx)\n\tcld\n\t"
         "mov %%rax, 0(%%rbx)\n\tmov %%rcx, 8(%%rbx)\n\tmov %%rsi, 16(%%rbx)\n\tmov %%rdi, 24(%%rbx)\n\t"
-        "pop %%rbx"
-        : : "r"(r), "r"((void *)code_buf)
+        "lea 128(%%rsp), %%rsp"
+        : : "b"(r), "r"((void *)code_buf)
         : "rax", "rcx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
 }
 

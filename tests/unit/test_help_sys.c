@@ -332,7 +332,7 @@ static void port_strings(void)
     CHECK_EQ(INSN(0xf3, 0x66, 0x6d), HELP_NEXT);
     CHECK_EQ(pio_n, 256);
     for (unsigned i = 0; i < 256; i++)
-        CHECK_EQ(*(uint16_t *)(guest_data + 0xff1 + 2 * i), pio_log[i].val & 0xffff);
+        CHECK_EQ(*(any16 *)(guest_data + 0xff1 + 2 * i), pio_log[i].val & 0xffff);
     CHECK_EQ(GPR(c, R_RCX), 0);
     CHECK_EQ(GPR(c, R_RDI), DATA + 0xff1 + 512);
     /* A destination that faults does not touch the port. */
