@@ -321,7 +321,8 @@ static void bases(void)
 
 static void umip(void)
 {
-    static const u8 *const codes[] = { smsw64, smsw16, smsw_mem, sldt64, str32, str_mem, sgdt_mem, sidt_mem, lmsw0, clts0 };
+    static const u8 *const codes[] = { smsw64, smsw16, smsw_mem, sldt64, str32, str_mem, sgdt_mem, sidt_mem, lmsw0,
+                                       clts0 };
 
     for (u32 on = 0; on < 2; on++) {
         set_cr4(1 << 11, on << 11);

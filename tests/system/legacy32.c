@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * legacy32.c - SYSENTER and SYSEXIT, AMD's SYSCALL and SYSRET in legacy mode; UMIP; segment limits of 16- and 32-bit code
- * and data; switches between code sizes.  (SDM vol. 2; vol. 3, 5.3, 5.8.7; APM vol. 2, 6.1.)
+ * legacy32.c - SYSENTER and SYSEXIT, AMD's SYSCALL and SYSRET in legacy mode; UMIP; limits of segments of all kinds;
+ * code of one size on a stack of another.  (SDM vol. 2; vol. 3, 5.3, 5.8.7; APM vol. 2, 6.1.)
  */
 /* with: ring32.S */
 /* cpu: max,vendor=AuthenticAMD */

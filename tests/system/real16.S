@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * real16.S - real-address mode: interrupts and exceptions, far transfers, limits and wraps, flags, big segments, changes
- * of CR0.PE with and without a far jump, A20.  Runs at 0:7c00.
+ * real16.S - real-address mode: interrupts and exceptions, far transfers, limits and wraps, flags, big segments,
+ * changes of CR0.PE with and without a far jump, A20.  Runs at 0:7c00.
  *
  * T(name, code): runs the code; then the line tells whether it came through ("-") or which exception it met, the
  * saved IP as distance from the code, and AX, CX, SP.  (SDM vol. 3, 9.8, 9.9, 20.1; vol. 1, 3.3.5; vol. 2.)

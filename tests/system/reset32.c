@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * reset32.c - exceptions while exceptions are delivered: which become a double fault, and shutdown, which resets the
- * machine; the other ways to a reset.  Each boot does one of them: the number is kept in RAM, which a reset leaves alone.
- * (SDM vol. 3, 6.15 table 6-5, 9.1.1.)
+ * machine; the other ways to a reset.  Each boot does one of them: the number is kept in RAM, which a reset leaves
+ * alone.  (SDM vol. 3, 6.15 table 6-5, 9.1.1.)
  */
 /* with: ring32.S */
 /* reboots */

@@ -355,7 +355,8 @@ static void bad_contents(void)
         { "ss read-only", T_SS, TEMP, 0x90 }, { "ss code", T_SS, TEMP, 0x9a }, { "ss absent", T_SS, TEMP, 0x12 },
         { "ss far", T_SS, 0x1003, 0 },
         { "ds null", T_DS, 0, 0 }, { "ds 3", T_DS, 3, 0 }, { "ds system", T_DS, TEMP, 0x82 },
-        { "ds execute-only", T_DS, TEMP, 0x98 }, { "ds absent", T_DS, TEMP, 0x12 }, { "ds rpl 3", T_DS, TEMP | 3, 0x92 },
+        { "ds execute-only", T_DS, TEMP, 0x98 }, { "ds absent", T_DS, TEMP, 0x12 },
+        { "ds rpl 3", T_DS, TEMP | 3, 0x92 },
         { "es far", T_ES, 0x1001, 0 }, { "fs absent", T_FS, TEMP, 0x1a }, { "gs in no ldt", T_GS, 7, 0 },
     };
 
