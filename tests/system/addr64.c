@@ -5,7 +5,7 @@
  * (SDM vol. 1, 3.3.7.1; vol. 3, 2.5, 5.3.1, 6.15; vol. 2 under each mnemonic.)
  */
 /* with: ring64.S */
-/* cpu: max,vendor=GenuineIntel */
+/* cpu: max,vendor=GenuineIntel,la57=off */
 #define SYS_MAIN
 #include "ring64.h"
 

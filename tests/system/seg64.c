@@ -5,6 +5,7 @@
  * (SDM vol. 3, 3.4.4, 5.8.3.1, 6.14, 7.7; vol. 2, CALL, JMP, RET, IRET; APM vol. 2, 4.5 to 4.8, 8.9.)
  */
 /* with: ring64.S */
+/* cpu: max,la57=off */
 #define SYS_MAIN
 #include "ring64.h"
 
