@@ -99,7 +99,7 @@ static void run_row(struct runner *r, const struct insn_row *row, enum snip_mode
     r->verbose = (unsigned)bad + 1;
     for (unsigned i = 0; i < n; i++) {
         unsigned before = cases;
-        for (unsigned k = 0; k < encodings; k++)
+        for (unsigned k = 0; k < encodings || (cases == before && k < 20); k++)
             cases += run_encoding(r, row, mode, name, &forms[i], states, &place);
         t->forms += cases != before;
         count->forms += cases != before;
