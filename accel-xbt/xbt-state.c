@@ -37,7 +37,7 @@ static const struct field fields[] = {
     FIELD(pat, pat),
     FIELD(misc_enable, msr_ia32_misc_enable),
     FIELD(mtrr_def_type, mtrr_deftype), FIELD(mtrr_fixed, mtrr_fixed), FIELD(mtrr_var, mtrr_var),
-    FIELD(svm.hsave, vm_hsave), FIELD(svm.vmcb, vm_vmcb), FIELD(svm.int_ctl, int_ctl), FIELD(svm.ncr3, nested_cr3),
+    FIELD(svm.hsave, vm_hsave), FIELD(svm.int_ctl, int_ctl), FIELD(svm.ncr3, nested_cr3),
     FIELD(mcg_status, mcg_status), FIELD(mcg_ctl, mcg_ctl), FIELD(mce_banks, mce_banks),
 };
 #undef FIELD
@@ -105,18 +105,23 @@ static void svm_flags_get(const struct guest_cpu *c, CPUX86State *env)
     const struct guest_svm *s = &c->svm;
 
     env->hflags &= ~(HF_GUEST_MASK | HF_SVME_MASK);
-    env->hflags |= (s->nested ? HF_GUEST_MASK : 0) | (c->efer & MSR_EFER_SVME ? HF_SVME_MASK : 0);
+    env->hflags |= c->efer & MSR_EFER_SVME ? HF_SVME_MASK : 0;
     env->hflags2 &= ~(HF2_GIF_MASK | HF2_HIF_MASK | HF2_VINTR_MASK | HF2_NPT_MASK | HF2_VGIF_MASK);
     env->hflags2 |= (s->gif ? HF2_GIF_MASK : 0) | (s->host_if ? HF2_HIF_MASK : 0) | (s->npt ? HF2_NPT_MASK : 0);
     env->hflags2 |= s->nested && (s->int_ctl & V_MASKING) ? HF2_VINTR_MASK : 0;
     env->hflags2 |= (s->int_ctl & V_GIF_ON) && !(s->int_ctl & V_GIF_VALUE) ? 0 : HF2_VGIF_MASK;
 }
 
+/* "A nested guest is running" goes with the VMCB's address: a migration stream with HF_GUEST_MASK in hflags is refused
+ * by every QEMU built with KVM, whatever the accelerator (cpu_post_load()). */
+#define VMCB_NESTED 1u
+
 /* The rest, in the form in which it migrates.  The engine itself reads it from the VMCB again. */
 static void svm_get(const struct guest_cpu *c, CPUX86State *env)
 {
     const struct guest_svm *s = &c->svm;
 
+    env->vm_vmcb = s->vmcb | (s->nested ? VMCB_NESTED : 0);
     env->intercept = s->icpt[3] | (uint64_t)s->icpt[4] << 32;
     env->intercept_cr_read = (uint16_t)s->icpt[0];
     env->intercept_cr_write = (uint16_t)(s->icpt[0] >> 16);
@@ -156,7 +161,8 @@ static void flags_put(struct guest_cpu *c, const CPUX86State *env)
     c->nmi_masked = !!(env->hflags2 & HF2_NMI_MASK);
     c->svm.gif = !!(env->hflags2 & HF2_GIF_MASK);
     c->svm.host_if = !!(env->hflags2 & HF2_HIF_MASK);
-    c->svm.nested = !!(env->hflags & HF_GUEST_MASK);
+    c->svm.nested = env->vm_vmcb & VMCB_NESTED;
+    c->svm.vmcb = env->vm_vmcb & ~0xfffull;
 }
 
 /* ---- whole state ---- */
