@@ -36,7 +36,7 @@ for folder in $folders; do
     make -s -k -j2 -C "$tests/$folder" CAN_BUILD_I386=1 >"$log" 2>&1 ||
         echo "build-kselftest: not all of $folder builds (log: $log)" >&2
 done
-for name in map_populate mremap_test mremap_dontunmap mlock2-tests \
+for name in map_populate mremap_dontunmap mlock2-tests \
             on-fault-limit madv_populate \
             userfaultfd transhuge-stress; do
     (cd "$tests/vm" &&
@@ -84,11 +84,14 @@ for file in \
     timers/inconsistency-check timers/mqueue-lat timers/set-timer-lat \
     timers/raw_skew timers/threadtest timers/set-2038 timers/adjtick \
     timers/valid-adjtimex timers/set-tai timers/set-tz timers/leapcrash \
-    vm/map_populate vm/mremap_test vm/mremap_dontunmap vm/mlock2-tests \
+    vm/map_populate vm/mremap_dontunmap vm/mlock2-tests \
     vm/on-fault-limit vm/madv_populate; do
-    [ -x "$tests/$file" ] && put kselftest 180 "$file"
+    case $file in
+    rseq/basic_percpu_ops_test) seconds=900 ;; # 200 threads that spin
+    *) seconds=180 ;;
+    esac
+    put kselftest $seconds "$file"
 done
-put kselftest 300 timers/skew_consistency
 put kselftest 180 vm/userfaultfd anon 20 16
 put kselftest 60 vm/transhuge-stress
 for mode in s l b m i r; do
