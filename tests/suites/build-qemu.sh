@@ -49,6 +49,8 @@ make_list()
         case $name in
         testthread) # two threads print in any order
             echo "$name 120 ./$name >out; s=\$?; sort out; exit \$s" ;;
+        test-i386-fprem)
+            echo "$name 900 ./$name" ;;
         *)
             echo "$name 120 ./$name" ;;
         esac
