@@ -214,6 +214,24 @@
     lzcnt (%rbx), %r10
     popcnt %r11, %rax
     END
+    /* OF of LZCNT and TZCNT is undefined: whatever the host makes of the old one. */
+    CASE lzcnt_overflow, 0, 0xd4
+    mov $0x7fffffff, %edx
+    add $1, %edx
+    lzcnt (%rbx), %r10
+    seto 8(%rbx)
+    add $0x7fffffff, %edx
+    lzcnt %r10, %r9
+    seto 9(%rbx)
+    mov $0x7fffffff, %eax
+    add $1, %eax
+    tzcnt 16(%rbx), %rcx
+    seto 10(%rbx)
+    mov $0x7fffffff, %eax
+    add $1, %eax
+    mov (%rbx), %rbp
+    tzcnt %edx, %r8d
+    END
     CASE string, 0
     mov $20, %ecx
     rep movsb
