@@ -65,6 +65,7 @@ struct tb {
     uint8_t invalid;
     uint8_t inserted;          /* tb_insert() published it (it stays set when the TB dies) */
     uint64_t page[2];          /* ram_addr of the pages */
+    uint32_t second_cp_id;     /* n_pages 2: the cp id its entry checks for (0 otherwise) */
     struct tb *page_next[2];   /* lists of the page descriptors */
     struct tb_exit *exit;      /* n_exits of them, in the TB's memory (rx address) */
     uint8_t n_exits;

@@ -238,7 +238,7 @@ void tlb_cc_clear_page(struct tlb_cc *cc, uint64_t lin)
 /*
  * Process wide, because blocks are shared by vCPUs.  Ids are handed out once and never again: when the table
  * is full it starts empty and its pairs get new ids; blocks that hold old ones take the slow exit until they
- * are linked anew.
+ * are linked anew, and blocks of two pages are made anew.
  */
 struct cp_pair {
     uint64_t lin, ram;

@@ -337,7 +337,8 @@ static struct tb *find_tb(struct guest_cpu *c, uint64_t lip, struct code_page *p
     if (tb && tb->n_pages == 2) {
         uint64_t next = (lip & ~0xfffull) + 0x1000;
         struct code_page p2 = tlb_code_page(c, next);
-        if (p2.ram_addr != tb->page[1]) {
+        /* The same page may have got a new id (tlb/code.c): the block would wait for its old one for ever. */
+        if (p2.ram_addr != tb->page[1] || p2.cp_id != tb->second_cp_id) {
             tb_invalidate(c, tb, TBD_MEMMAP);
             tb = NULL;
         } else {
@@ -356,7 +357,9 @@ static void chain(struct guest_cpu *c, struct tb_exit *x, struct tb *to, uint64_
     struct tb *from = x->from;
     unsigned exit = (unsigned)(x - from->exit);
 
-    if (from->invalid || x->lip != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 || x->to == to ||
+    bool linked = x->to == to && (!x->cross_page || *(any32 *)tb_rw(c->vm->store, x->cp_imm) == page->cp_id);
+
+    if (from->invalid || x->lip != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 || linked ||
         c->vm->opt.no_chain || from->key.cs_base != to->key.cs_base) {
         return;
     }

@@ -223,6 +223,7 @@ static void fill_tb(struct guest_cpu *c, struct tb *tb, const struct ir_block *b
     w->needs_flags = b->needs_flags;
     w->page[0] = page->ram_addr;
     w->page[1] = page2;
+    w->second_cp_id = b->second_cp_id;
     w->n_pages = !page->host || page2 == ~0ull - 1 ? 0 : page2 == ~0ull ? 1 : 2;
 }
 
