@@ -21,7 +21,9 @@ sys.path.insert(0, HERE)
 import build  # noqa: E402
 
 
-def execute(name, options=''):
+def execute(name, mode=''):
+    """mode: properties of -accel xbt, then perhaps @ and a CPU model."""
+    options, _, cpu = mode.partition('@')
     accel = os.environ.get('XBT_TEST_ACCEL', 'xbt')
     launcher = os.environ.get('XBT_LAUNCHER', os.path.join(HERE, '../../build/qemu-xbt'))
     with open(os.path.join(HERE, name + '.c'), encoding='ascii') as f:
@@ -31,7 +33,7 @@ def execute(name, options=''):
         image = os.path.join(tmp, 'image')
         build.build(name + '.c', image)
         command = [launcher, '-accel', accel + (options if accel == 'xbt' else ''), '-M', 'pc', '-cpu',
-                   model[1] if model else 'max',
+                   cpu or (model[1] if model else 'max'),
                    '-m', '16', '-bios', image, '-nodefaults', '-display', 'none', '-serial', 'stdio',
                    '-device', 'isa-debug-exit,iobase=0xf4']
         if not re.search(r'^/\* reboots \*/$', source, re.M):
