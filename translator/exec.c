@@ -6,6 +6,7 @@
  * (c->jmpbuf).  All state is in *c; the loop keeps nothing in locals across a jump.  FP state stays live in the host's
  * registers while the loop runs; it is parked before any callback.
  */
+#include "translator/desc.h"
 #include "translator/exec.h"
 #include "translator/fpu_ptr.h"
 #include "translator/state_map.h"
@@ -110,7 +111,7 @@ static void check_before_page(struct guest_cpu *c, uint64_t lin, uint32_t flags)
     if ((flags & TH_F_FLAT32) && (uint32_t)lin + size - 1 < (uint32_t)lin) {
         cpu_raise_err(c, flags & TH_F_SS ? EXC_SS : EXC_GP, 0);
     }
-    if (cpu_code64(c) && (uint64_t)((int64_t)(lin << 16) >> 16) != lin && !(c->cr[4] & CR4_LA57)) {
+    if (cpu_code64(c) && !is_canonical(c, lin)) {
         return;                             /* not canonical: found by the access */
     }
     if ((flags & TH_F_AC) && (lin & (TH_AC_UNIT(size) - 1))) {
@@ -225,11 +226,6 @@ _Noreturn void xbt_thunk_raise(struct guest_cpu *c, uint32_t what)
     cpu_raise(c, what & 0xff);
 }
 
-static bool canonical(uint64_t a)
-{
-    return (uint64_t)((int64_t)(a << 16) >> 16) == a;
-}
-
 /* Decode the instruction at RIP once more; false when it is in device memory. */
 static bool current_insn(struct guest_cpu *c, struct dec_insn *in)
 {
@@ -272,16 +268,16 @@ static unsigned gp_or_ss(struct guest_cpu *c)
         return EXC_GP;
     }
     /* A bit string's address is that of the operand plus a displacement; it has no alignment to complain about. */
-    if (in.has_mem && in.mem_acc && (in.row->cls == CL_BT_MEM || !canonical(opnd_ea(c, &in)))) {
+    if (in.has_mem && in.mem_acc && (in.row->cls == CL_BT_MEM || !is_canonical(c, opnd_ea(c, &in)))) {
         return in.seg == S_SS ? EXC_SS : EXC_GP;
     }
     switch (in.row->cls) {
     case CL_PUSH: case CL_CALL_REL: case CL_CALL_IND:
-        return canonical(GPR(c, R_RSP) - in.opsize) ? EXC_GP : EXC_SS;
+        return is_canonical(c, GPR(c, R_RSP) - in.opsize) ? EXC_GP : EXC_SS;
     case CL_POP: case CL_RET:
-        return canonical(GPR(c, R_RSP)) ? EXC_GP : EXC_SS;
+        return is_canonical(c, GPR(c, R_RSP)) ? EXC_GP : EXC_SS;
     case CL_LEAVE:
-        return canonical(GPR(c, R_RBP)) ? EXC_GP : EXC_SS;
+        return is_canonical(c, GPR(c, R_RBP)) ? EXC_GP : EXC_SS;
     default:
         return EXC_GP;
     }
@@ -436,7 +432,7 @@ static bool handle_requests(struct guest_cpu *c)
 
 static bool rip_reachable(const struct guest_cpu *c, uint64_t rip)
 {
-    return cpu_code64(c) ? canonical(rip) || (c->cr[4] & CR4_LA57) : rip <= c->seg[S_CS].limit;
+    return cpu_code64(c) ? is_canonical(c, rip) : rip <= c->seg[S_CS].limit;
 }
 
 /* Jcc or LOOP was taken to a target that is not canonical or behind the code segment's limit: it faults itself, with

@@ -51,7 +51,7 @@ def main():
     expect = os.path.join(HERE, name + '.expect')
     if os.environ.get('XBT_UPDATE'):
         with open(expect, 'w', encoding='ascii') as f:
-            f.write(execute(name)[0])
+            f.write(execute(name, modes[0])[0])
     with open(expect, encoding='ascii') as f:
         want = f.read()
     failed = 0

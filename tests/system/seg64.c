@@ -543,11 +543,11 @@ static void system_loads(void)
         u64 upper;
         u32 type;
     } list[] = {
-        { "good", 0, 0x82 }, { "high base", 0xffff8000, 0x82 }, { "base not canonical", 0x8000, 0x82 },
+        { "good", 0, 0x82 }, { "high base", 0xffff8000, 0x82 }, { "base not canonical", 0x1000000, 0x82 },
         { "upper type", 0x20000000000, 0x82 }, { "upper type 1000", 0x100000000000, 0x82 },
         { "upper reserved", 0xffffe0ff00000000ul, 0x82 }, { "absent", 0, 0x02 }, { "16-bit tss", 0, 0x81 },
         { "tss", 0, 0x89 }, { "tss absent", 0, 0x09 }, { "tss busy", 0, 0x8b }, { "tss high base", 0xffff8000, 0x89 },
-        { "tss base not canonical", 0x8000, 0x89 }, { "tss upper type", 0x10000000000, 0x89 },
+        { "tss base not canonical", 0x1000000, 0x89 }, { "tss upper type", 0x10000000000, 0x89 },
     };
 
     ldt[1] = seg_desc((u32)(u64)ldt, 15, 0xf2, 4);

@@ -284,7 +284,7 @@ static void test_msrs(void)
 {
     static const u32 list[] = { MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_LSTAR, MSR_CSTAR, MSR_KERNEL_GS, 0xc0000100,
                                 0xc0000101 };
-    static const u64 values[] = { 0x00007fffffffffff, 0x0000800000000000, 0xffff7fffffffffff, 0xffff800000000000 };
+    static const u64 values[] = { 0x00007fffffffffff, 0x0100000000000000, 0xfeffffffffffffff, 0xffff800000000000 };
 
     for (u32 i = 0; i < sizeof(list) / 4; i++) {
         put_long("msr ", list[i]);
