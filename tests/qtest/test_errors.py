@@ -137,7 +137,7 @@ class Options(ErrorTest):
 
 
 class Features(ErrorTest):
-    """svm and mpx are not offered; no host has both."""
+    """xop, mpx and vmx are not offered; no host has them all."""
 
     def warnings(self, cpu):
         with Machine('-S', '-cpu', cpu) as m:
@@ -145,14 +145,14 @@ class Features(ErrorTest):
             return m.output().strip().splitlines()
 
     def test_warning_per_feature(self):
-        said = self.warnings('qemu64,+svm,+mpx,+vmx')
+        said = self.warnings('qemu64,+xop,+mpx,+vmx')
         self.assertEqual(len(said), 3, said)
-        for name in ('ECX.svm [bit 2]', 'EBX.mpx [bit 14]', 'ECX.vmx [bit 5]'):
+        for name in ('ECX.xop [bit 11]', 'EBX.mpx [bit 14]', 'ECX.vmx [bit 5]'):
             self.assertTrue(any("xbt doesn't support requested feature: CPUID." in line and
                                 name in line for line in said), (name, said))
 
     def test_no_warning_without_check(self):
-        self.assertEqual(self.warnings('qemu64,+svm,check=off'), [])
+        self.assertEqual(self.warnings('qemu64,+xop,check=off'), [])
 
     def test_no_warning_for_what_is_offered(self):
         for cpu in ('qemu64', 'max', 'qemu64,+aes,+ssse3,+popcnt,+pcid'):
@@ -160,9 +160,9 @@ class Features(ErrorTest):
                 self.assertEqual(self.warnings(cpu), [])
 
     def test_enforce(self):
-        said = self.check_refused(['-accel', 'xbt', '-cpu', 'qemu64,+svm,+mpx,enforce'],
+        said = self.check_refused(['-accel', 'xbt', '-cpu', 'qemu64,+xop,+mpx,enforce'],
                                   "xbt doesn't support requested features", lines=3)
-        self.assertIn('svm', ' '.join(said[:2]))
+        self.assertIn('xop', ' '.join(said[:2]))
         self.assertIn('mpx', ' '.join(said[:2]))
 
     def test_enforce_with_nothing_missing(self):
