@@ -270,6 +270,23 @@ static struct cp_pair *cp_find(uint64_t lin, uint64_t ram)
     return &cp_table.slot[i];
 }
 
+static void cp_empty(void)
+{
+    xbt_zero(cp_table.slot, cp_table.size * sizeof(*cp_table.slot));
+    cp_table.used = 0;
+}
+
+void tlb_cp_new_ids(void)
+{
+    while (__atomic_exchange_n(&cp_table.lock, 1, __ATOMIC_ACQUIRE)) {
+        __builtin_ia32_pause();
+    }
+    if (cp_table.slot) {
+        cp_empty();
+    }
+    __atomic_store_n(&cp_table.lock, 0, __ATOMIC_RELEASE);
+}
+
 /* Room for one more pair: double the table, or empty it when it may not grow. */
 static bool cp_room(struct guest_cpu *c)
 {
@@ -287,8 +304,7 @@ static bool cp_room(struct guest_cpu *c)
         if (!old) {
             return false;
         }
-        xbt_zero(old, old_size * sizeof(*old));
-        cp_table.used = 0;
+        cp_empty();
         return true;
     }
     cp_table.slot = fresh;

@@ -165,6 +165,8 @@ struct code_page {
 struct code_page tlb_code_page(struct guest_cpu *c, uint64_t lin);
 /* Record in c->cp[] that this linear page is mapped as cp_id (until the next flush that concerns it). */
 void tlb_cp_note(struct guest_cpu *c, uint64_t lin, const struct code_page *p);
+/* For tests: every page gets a new id at its next fill, as when the table of ids was full. */
+void tlb_cp_new_ids(void);
 /* Forget what was recorded for the context in force.  Any thread, also in a signal handler. */
 void tlb_cp_revoke(struct guest_cpu *c);
 static inline unsigned cp_slot(uint64_t lin) { return (unsigned)(lin >> 12) & (CP_SLOTS - 1); }

@@ -536,6 +536,12 @@ void machine_write_code(struct machine *m, uint32_t win_off, const void *bytes, 
     tb_invalidate_range(m->c, RAM_ID + WIN_PHYS + win_off, (unsigned)n, TBD_DMA, NULL);
 }
 
+void machine_new_page_ids(struct machine *m)
+{
+    tlb_cp_new_ids();
+    tlb_flush_all(m->c, TLBF_OTHER);
+}
+
 void machine_flush(struct machine *m)
 {
     tb_flush(m->c);

@@ -48,5 +48,7 @@ void machine_run_kernel(struct machine *m, const struct snip_state *in, struct s
 void machine_write_code(struct machine *m, uint32_t win_off, const void *bytes, size_t n);
 /* Forget all translations. */
 void machine_flush(struct machine *m);
+/* All pages get new ids for cross-page exits (tlb_cp_new_ids()). */
+void machine_new_page_ids(struct machine *m);
 
 #endif
