@@ -4,15 +4,14 @@
 XBT_TEST_ACCEL=tcg runs it under TCG instead.
 """
 import os
-import subprocess
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, '../system'))
 
 import build  # noqa: E402
+import run  # noqa: E402
 
 DEVICES = ['ide-pio', 'ide-dma', 'ahci', 'virtio-blk', 'nvme', 'fw_cfg']
 WANT = ''.join(f'{name} done\n' for name in DEVICES) + 'end\n'
@@ -30,36 +29,16 @@ def disk():
 
 
 def execute(options, tmp):
-    accel = os.environ.get('XBT_TEST_ACCEL', 'xbt')
-    launcher = os.environ.get('XBT_LAUNCHER', os.path.join(HERE, '../../build/qemu-xbt'))
     image, data = os.path.join(tmp, 'image'), os.path.join(tmp, 'disk')
     build.build(os.path.join(HERE, 'dma32.c'), image)
     with open(data, 'wb') as f:
         f.write(disk())
-    command = [launcher, '-accel', accel + (options if accel == 'xbt' else ''), '-M', 'pc', '-cpu', 'max', '-m', '16',
-               '-bios', image, '-nodefaults', '-display', 'none', '-serial', 'stdio', '-no-reboot', '-snapshot',
-               '-device', 'isa-debug-exit,iobase=0xf4', '-fw_cfg', f'name=opt/dma,file={data}',
-               '-device', 'ich9-ahci,id=ahci']
+    arguments = ['-bios', image, '-no-reboot', '-snapshot', '-fw_cfg', f'name=opt/dma,file={data}',
+                 '-device', 'ich9-ahci,id=ahci']
     for i, device in enumerate(['ide-hd,bus=ide.0', 'ide-hd,bus=ahci.0', 'virtio-blk-pci', 'nvme,serial=1']):
-        command += ['-drive', f'if=none,id=d{i},format=raw,file={data}', '-device', f'{device},drive=d{i}']
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
-                              check=False)
-        return done.stdout, done.stderr
-    except subprocess.TimeoutExpired as e:
-        return (e.stdout or b'').decode(errors='replace'), 'timed out'
-
-
-def main():
-    failed = 0
-    for options in sys.argv[1:] or ['']:
-        with tempfile.TemporaryDirectory() as tmp:
-            out, errors = execute(options, tmp)
-        if out != WANT:
-            print(f'--- with "{options}":\n{out}{errors}')
-            failed = 1
-    return failed
+        arguments += ['-drive', f'if=none,id=d{i},format=raw,file={data}', '-device', f'{device},drive=d{i}']
+    return run.launch(options, arguments)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(1 if run.failing_modes(execute, sys.argv[1:] or [''], WANT) else 0)

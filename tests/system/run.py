@@ -21,29 +21,43 @@ sys.path.insert(0, HERE)
 import build  # noqa: E402
 
 
+def launch(options, arguments, cpu='max'):
+    """A pc of 16 MiB under the accelerator to be tested; options: properties of -accel xbt.  Its serial output, stderr."""
+    accel = os.environ.get('XBT_TEST_ACCEL', 'xbt')
+    launcher = os.environ.get('XBT_LAUNCHER', os.path.join(HERE, '../../build/qemu-xbt'))
+    command = [launcher, '-accel', accel + (options if accel == 'xbt' else ''), '-M', 'pc', '-cpu', cpu, '-m', '16',
+               '-nodefaults', '-display', 'none', '-serial', 'stdio', '-device', 'isa-debug-exit,iobase=0xf4', *arguments]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+                              check=False)
+        return done.stdout, done.stderr
+    except subprocess.TimeoutExpired as e:
+        return (e.stdout or b'').decode(errors='replace'), 'timed out'
+
+
+def failing_modes(execute_in, modes, want):
+    """Call execute_in(mode, scratch folder) for each mode; print what did not give `want`, and say how many."""
+    failed = 0
+    for mode in modes:
+        with tempfile.TemporaryDirectory() as tmp:
+            out, errors = execute_in(mode, tmp)
+        if out != want:
+            print(f'--- with "{mode}":\n{out}{errors}')
+            failed += 1
+    return failed
+
+
 def execute(name, mode=''):
     """mode: properties of -accel xbt, then perhaps @ and a CPU model."""
     options, _, cpu = mode.partition('@')
-    accel = os.environ.get('XBT_TEST_ACCEL', 'xbt')
-    launcher = os.environ.get('XBT_LAUNCHER', os.path.join(HERE, '../../build/qemu-xbt'))
     with open(os.path.join(HERE, name + '.c'), encoding='ascii') as f:
         source = f.read()
     model = re.search(r'^/\* cpu: (\S+) \*/$', source, re.M)
     with tempfile.TemporaryDirectory() as tmp:
         image = os.path.join(tmp, 'image')
         build.build(name + '.c', image)
-        command = [launcher, '-accel', accel + (options if accel == 'xbt' else ''), '-M', 'pc', '-cpu',
-                   cpu or (model[1] if model else 'max'),
-                   '-m', '16', '-bios', image, '-nodefaults', '-display', 'none', '-serial', 'stdio',
-                   '-device', 'isa-debug-exit,iobase=0xf4']
-        if not re.search(r'^/\* reboots \*/$', source, re.M):
-            command.append('-no-reboot')
-        try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
-                                  check=False)
-            return done.stdout, done.stderr
-        except subprocess.TimeoutExpired as e:
-            return (e.stdout or b'').decode(errors='replace'), 'timed out'
+        once = [] if re.search(r'^/\* reboots \*/$', source, re.M) else ['-no-reboot']
+        return launch(options, ['-bios', image, *once], cpu or (model[1] if model else 'max'))
 
 
 def main():
