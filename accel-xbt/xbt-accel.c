@@ -193,9 +193,6 @@ static void set_flush_every(Object *o, Visitor *v, const char *name, void *opaqu
         XBT_ACCEL(o)->field = v;                                      \
     }
 BOOL_PROPERTY(one_insn)
-BOOL_PROPERTY(chain)
-BOOL_PROPERTY(opt)
-BOOL_PROPERTY(jump_cache)
 BOOL_PROPERTY(wx)
 BOOL_PROPERTY(profile)
 
@@ -212,11 +209,9 @@ static void fill_options(const XbtAccelState *s)
     if (ecx1 & bit_OSXSAVE) {
         asm volatile("xgetbv" : "=a"(xcr0) : "c"(0) : "edx");
     }
+    *o = s->opt;
     o->tb_size_mib = s->tb_size;
     o->max_insns = s->one_insn ? 1 : 0;
-    o->no_chain = !s->chain;
-    o->no_opt = !s->opt;
-    o->no_jc = !s->jump_cache;
     o->flush_every = s->flush_every;
     o->wx = s->wx;
     o->profile = s->profile;
@@ -317,7 +312,7 @@ static void xbt_accel_instance_init(Object *o)
     XbtAccelState *s = XBT_ACCEL(o);
 
     s->tb_size = XBT_TB_SIZE_DEFAULT;
-    s->chain = s->opt = s->jump_cache = true;
+    xbt_options_defaults(&s->opt);
     s->dump_hi = UINT64_MAX;
 }
 
@@ -353,11 +348,9 @@ static void xbt_accel_class_init(ObjectClass *oc, void *data)
     add_str(oc, "tlb", get_tlb, set_tlb, "Software TLB: auto, flat or tagged");
     add_str(oc, "host-features", get_host_features, set_host_features, "For tests: no-bmi2+no-avx");
     add_bool(oc, "one-insn", get_one_insn, set_one_insn, "One instruction per block");
-    add_bool(oc, "chain", get_chain, set_chain, "Chain blocks directly");
-    add_bool(oc, "opt", get_opt, set_opt, "Optimise blocks");
-    add_bool(oc, "jump-cache", get_jump_cache, set_jump_cache, "Use the jump cache for indirect branches");
     add_bool(oc, "wx", get_wx, set_wx, "Never map the code cache writable and executable at one address");
     add_bool(oc, "profile", get_profile, set_profile, "Count executions of blocks");
+    xbt_options_register(oc);
 }
 
 static const TypeInfo xbt_accel_type = {

@@ -34,7 +34,8 @@ struct XbtAccelState {
     uint32_t dump;           /* DUMP_* */
     uint64_t dump_lo, dump_hi;
     enum xbt_tlb_prop tlb;
-    bool one_insn, chain, opt, jump_cache, wx, profile;
+    struct xbt_options opt;  /* only what xbt-options.c sets */
+    bool one_insn, wx, profile;
 };
 typedef struct XbtAccelState XbtAccelState;
 DECLARE_INSTANCE_CHECKER(XbtAccelState, XBT_ACCEL, TYPE_XBT_ACCEL)
@@ -72,6 +73,12 @@ static inline struct xbt_cpu *xbt_cpu_of_cs(CPUState *cs)
 
 /* ---- xbt-abi.c ---- */
 bool xbt_abi_check(Error **errp);
+
+/* ---- xbt-options.c: a property for each line of translator/optimisations.inc, and opt=, and help ---- */
+void xbt_options_defaults(struct xbt_options *o);
+void xbt_options_register(ObjectClass *oc);
+/* Name of the n-th optimisation, and is it on?  NULL behind the last. */
+const char *xbt_options_nth(const struct xbt_options *o, unsigned n, bool *on);
 
 /* ---- xbt-vcpu.c ---- */
 void xbt_vcpu_create_thread(CPUState *cs);

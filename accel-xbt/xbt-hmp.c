@@ -57,12 +57,27 @@ static void print_store(Monitor *mon, const XbtStore *s)
                    s->invalidated->memmap, s->invalidated->flush);
 }
 
+/* A line only when something is off. */
+static void print_off(Monitor *mon, const XbtOptimisationList *list)
+{
+    bool any = false;
+
+    for (; list; list = list->next) {
+        if (!list->value->on) {
+            monitor_printf(mon, "%s %s", any ? "," : "switched off:", list->value->name);
+            any = true;
+        }
+    }
+    monitor_printf(mon, "%s", any ? "\n" : "");
+}
+
 static void hmp_info_xbt(Monitor *mon, const QDict *args)
 {
     XbtInfo *info = qmp_query_xbt(&error_abort);
 
     monitor_printf(mon, "xbt %s for QEMU %s, TLB %s\n", info->version, info->qemu,
                    info->has_tlb ? info->tlb : "-");
+    print_off(mon, info->optimisations);
     print_store(mon, info->store);
     for (const XbtCpuInfoList *l = info->cpus; l && info->cpus->next; l = l->next) {
         print_cpu(mon, l->value);

@@ -121,6 +121,21 @@ static XbtStore *store_info(void)
     return st;
 }
 
+static XbtOptimisationList *optimisations(void)
+{
+    XbtOptimisationList *list = NULL, **tail = &list;
+    const char *name;
+    bool on;
+
+    for (unsigned n = 0; (name = xbt_options_nth(&xbt_vm.opt, n, &on)); n++) {
+        XbtOptimisation *o = g_new0(XbtOptimisation, 1);
+
+        *o = (XbtOptimisation) { .name = g_strdup(name), .on = on };
+        QAPI_LIST_APPEND(tail, o);
+    }
+    return list;
+}
+
 XbtInfo *qmp_query_xbt(Error **errp)
 {
     XbtInfo *info = g_new0(XbtInfo, 1);
@@ -134,6 +149,7 @@ XbtInfo *qmp_query_xbt(Error **errp)
     if (xbt_vm.opt.host_avx) {
         QAPI_LIST_APPEND(tail, g_strdup("avx"));
     }
+    info->optimisations = optimisations();
     info->has_tlb = xbt_cpus[0].c != NULL;
     if (info->has_tlb) {
         info->tlb = g_strdup(tlb_format(xbt_cpus[0].c) == TLB_FLAT ? "flat" : "tagged");

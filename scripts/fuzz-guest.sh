@@ -20,7 +20,7 @@ export XBT_LAUNCHER=$here/$build/meson/loader/qemu-xbt XBT_BUILD=$here/$build
 
 ninja -C "$build/meson" tests/hostile/hostile >/dev/null
 while :; do
-    for m in default tagged tiny no-opt one-insn no-chain no-jc no-bmi2 wx flush; do
+    for m in default tagged tiny no-opt one-insn no-chain no-jump-cache no-bmi2 wx flush; do
         "$build/meson/tests/hostile/hostile" --machine "$m" --first "$seed" --rounds "$count"
         seed=$((seed + count))
     done

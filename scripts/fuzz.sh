@@ -15,7 +15,7 @@ set -eu
 
 dir=$1
 seed=${SEED:-$(date +%s)}
-machines=${MACHINE:-default tagged no-opt no-chain no-jc tiny one-insn no-bmi2 wx flush}
+machines=${MACHINE:-default tagged no-opt no-chain no-jump-cache tiny one-insn no-bmi2 wx flush}
 
 while :; do
     for m in $machines; do

@@ -78,7 +78,7 @@ static bool map_rwx(struct tb_store *s, unsigned mib, const char **why)
         if (before < slack) {
             munmap(s->base + s->size, slack - before);
         }
-        madvise(s->base, s->size, MADV_HUGEPAGE);
+        madvise(s->base, s->size, s->vm->opt.no_huge_pages ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
     }
     s->rw_delta = 0;
     return true;

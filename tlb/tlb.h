@@ -194,7 +194,10 @@ struct xbt_vm {
     struct xbt_options {
         unsigned tb_size_mib;       /* code cache */
         unsigned max_insns;         /* per block; 1 = one instruction per block */
-        bool no_chain, no_opt, no_jc;
+        bool no_opt;                /* implies no_... of all optimisations of a block: xbt_vm_init() */
+#define OPTIMISATION(id, name, in_opt, on, text) bool no_##id;
+#include "translator/optimisations.inc"
+#undef OPTIMISATION
         unsigned flush_every;       /* force a flush every N blocks made; 0 = never */
         bool wx;                    /* W^X: dual mapping of the code cache */
         bool profile;               /* count block executions */

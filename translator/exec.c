@@ -356,7 +356,7 @@ static void chain(struct guest_cpu *c, struct tb_exit *x, struct tb *to, uint64_
     bool linked = x->to == to && (!x->cross_page || *(any32 *)tb_rw(c->vm->store, x->cp_imm) == page->cp_id);
 
     if (from->invalid || x->lip != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 || linked ||
-        c->vm->opt.no_chain || from->key.cs_base != to->key.cs_base) {
+        c->vm->opt.no_chain || (x->cross_page && c->vm->opt.no_cross_page) || from->key.cs_base != to->key.cs_base) {
         return;
     }
     if (x->to) {

@@ -255,7 +255,7 @@ static inline uint64_t step(struct guest_cpu *c, struct str *s, uint64_t n)
     if (s->has_src && s->has_dst && __builtin_expect(!str_fits(c, s->dst, d_o, s->size), 0))
         element_load(c, slin, s->size); /* the source's page fault or misalignment comes first */
     uint64_t dlin = s->has_dst ? str_lin(c, s->dst, d_o, s->size) : 0;
-    uint64_t done = n > 1 ? run(c, s, so, slin, d_o, dlin, n) : 0;
+    uint64_t done = n > 1 && !c->vm->opt.no_bulk ? run(c, s, so, slin, d_o, dlin, n) : 0;
 
     if (!done) {
         element(c, s, slin, dlin);

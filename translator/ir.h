@@ -119,7 +119,7 @@ void lift_raise(struct ir_block *b, unsigned vector, bool error0);
 uint32_t ir_gpr_writes(const struct ir_op *op);
 
 /* opt_flags.c */
-void opt_flags(struct ir_block *b, bool enable);
+void opt_flags(struct ir_block *b, const struct xbt_options *opt);
 /* ir.c: NULL when the block is well formed, else what is wrong. */
 const char *ir_verify(const struct ir_block *b);
 /* Text of the block into buf (for dumps; FP state parked). */

@@ -513,7 +513,7 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         put(b, IR_NATIVE, in);
         return false;
     case CL_STRING:
-        if (!lift_string(b, in)) {
+        if (c->vm->opt.no_strings || !lift_string(b, in)) {
             lift_helper(b, in);
         }
         return false;
@@ -521,7 +521,8 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         if (in->map == 0 && (in->opcode == 0xfc || in->opcode == 0xfd)) {
             return lift_direction(b, in);
         }
-        if (in->map == 0 && in->opcode == 0xfb && !(b->key.hflags & HF_NESTED)) { /* #VMEXIT shows the shadow */
+        if (in->map == 0 && in->opcode == 0xfb && !c->vm->opt.no_sti &&
+            !(b->key.hflags & HF_NESTED)) { /* #VMEXIT shows the shadow */
             lift_sti(b, in);
             return false;
         }

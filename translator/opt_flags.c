@@ -19,6 +19,7 @@ struct fl_state {
     bool recipe_ok;
     struct recipe rc;
     int store;            /* op of this instruction that stores to memory; -1 none */
+    const struct xbt_options *opt;
 };
 
 static bool is_exit_op(const struct ir_op *o)
@@ -214,11 +215,12 @@ static void visit_exit(struct ir_block *b, struct fl_state *s, struct ir_op *o)
     }
 }
 
-static void visit(struct ir_block *b, struct fl_state *s, unsigned k, bool enable)
+static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
 {
     struct ir_op *o = &b->ops[k];
     unsigned attr = ir_op_attr[o->op];
     uint16_t reads = o->fl_read, writes = o->fl_write;
+    bool enable = !s->opt->no_flags;
 
     if (o->op == IR_INSN || (is_exit_op(o) && s->store >= 0)) {
         if (o->op == IR_INSN) {
@@ -226,7 +228,7 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k, bool enabl
         }
         s->store = -1;      /* a store in the block's last instruction needs no state after it */
     }
-    if (writes && ((writes & FL_STATUS) != FL_STATUS || o->fl_maybe) && !dead_after(b, k)) {
+    if (writes && ((writes & FL_STATUS) != FL_STATUS || o->fl_maybe) && (s->opt->no_dead_flags || !dead_after(b, k))) {
         reads |= o->fl_maybe ? FL_STATUS : FL_STATUS & ~writes;
     }
     if (is_site(o)) {
@@ -262,28 +264,28 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k, bool enabl
     if (writes) {
         s->prod = (int)k;
         s->host_ok = enable;
-        s->recipe_ok = enable && make_recipe(o, &s->rc);
+        s->recipe_ok = enable && !s->opt->no_recipes && make_recipe(o, &s->rc);
         if (!enable) {
             o->save_fl = 1;
         }
     }
 }
 
-static void run(struct ir_block *b, bool enable)
+static void run(struct ir_block *b, const struct xbt_options *opt)
 {
-    struct fl_state s = { .prod = -1, .host_ok = false, .recipe_ok = false, .store = -1 };
+    struct fl_state s = { .prod = -1, .host_ok = false, .recipe_ok = false, .store = -1, .opt = opt };
 
     for (unsigned k = 0; k < b->n_ops; k++) {
-        visit(b, &s, k, enable);
+        visit(b, &s, k);
     }
 }
 
-void opt_flags(struct ir_block *b, bool enable)
+void opt_flags(struct ir_block *b, const struct xbt_options *opt)
 {
     b->needs_flags = false;
-    run(b, enable);   /* find the saves; they may cascade, so */
-    run(b, enable);   /* annotate with them known */
-    if (!enable) {
+    run(b, opt);   /* find the saves; they may cascade, so */
+    run(b, opt);   /* annotate with them known */
+    if (opt->no_flags || opt->no_dead_flags) {
         b->needs_flags = true;
     }
 }

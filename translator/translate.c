@@ -196,7 +196,7 @@ static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_
     b->needs_flags = true;
     b->special = key->hflags & (HF_SHADOW | HF_RF | HF_TF | HF_DBG);
     b->n_exits = 0;
-    b->extend = !c->vm->opt.no_opt && !b->special;
+    b->extend = !c->vm->opt.no_long_blocks && !b->special;
 }
 
 static struct tb *alloc_or_flush(struct guest_cpu *c, uint8_t **code, uint8_t **limit)
@@ -260,7 +260,7 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
     for (;;) {
         block_init(c, b, key, lip);
         lift_block(c, b, page, max);
-        opt_flags(b, !opt->no_opt);
+        opt_flags(b, opt);
         const char *bad = ir_verify(b);
         if (bad) {
             fail_verify(c, b, bad);

@@ -33,8 +33,16 @@ void xbt_vcpu_free(struct guest_cpu *c)
     }
 }
 
+static void apply_no_opt(struct xbt_options *o)
+{
+#define OPTIMISATION(id, name, in_opt, on, text) o->no_##id |= in_opt && o->no_opt;
+#include "translator/optimisations.inc"
+#undef OPTIMISATION
+}
+
 bool xbt_vm_init(struct xbt_vm *vm, const struct tb_hash_ops *hash, const char **why)
 {
+    apply_no_opt(&vm->opt);
     svm_guard_init();
     if (!thunks_init()) {
         *why = "no memory for the entry code";

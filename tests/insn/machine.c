@@ -150,29 +150,41 @@ static const struct xbt_host_ops host_ops = {
 
 /* ---- ways to run the engine ---- */
 
-#define HOST .host_bmi2 = true, .host_avx = true
-#define OPTS .tb_size_mib = 32, .tlb_force = -1, HOST
-const struct machine_opts machine_opts_list[] = {
-    { "default",   { OPTS } },
-    { "one-insn",  { OPTS, .max_insns = 1 } },
-    { "no-opt",    { OPTS, .no_opt = true } },
-    { "no-chain",  { OPTS, .no_chain = true } },
-    { "no-jc",     { OPTS, .no_jc = true } },
-    { "tagged",    { .tb_size_mib = 32, .tlb_force = TLB_TAGGED, HOST } },
-    { "tiny",      { .tb_size_mib = 1, .tlb_force = -1, HOST } },
-    { "flush",     { OPTS, .flush_every = 1 } },
-    { "no-bmi2",   { .tb_size_mib = 32, .tlb_force = -1, .host_avx = true } },
-    { "wx",        { OPTS, .wx = true } },
-    { NULL },
-};
+/* What one word of a machine's name asks for; false: unknown. */
+static bool set_option(struct xbt_options *o, const char *w)
+{
+    bool all = strcmp(w, "no-everything") == 0, known = all || strcmp(w, "default") == 0;
+
+#define WORD(name, set) if (strcmp(w, name) == 0) { set; known = true; }
+    WORD("one-insn", o->max_insns = 1)
+    WORD("tagged", o->tlb_force = TLB_TAGGED)
+    WORD("tiny", o->tb_size_mib = 1)
+    WORD("flush", o->flush_every = 1)
+    WORD("wx", o->wx = true)
+    WORD("no-bmi2", o->host_bmi2 = false)
+    WORD("no-opt", o->no_opt = true)
+#undef WORD
+#define OPTIMISATION(id, name, in_opt, on, text) \
+    if (all || strcmp(w, "no-" name) == 0) {     \
+        o->no_##id = known = true;               \
+    }
+#include "translator/optimisations.inc"
+#undef OPTIMISATION
+    return known;
+}
 
 const struct machine_opts *machine_opts_find(const char *name)
 {
-    for (const struct machine_opts *o = machine_opts_list; o->name; o++) {
-        if (strcmp(o->name, name) == 0)
-            return o;
+    static struct machine_opts m;
+    char words[256], *w, *rest = NULL;
+
+    m = (struct machine_opts) { name, { .tb_size_mib = 32, .tlb_force = -1, .host_bmi2 = true, .host_avx = true } };
+    snprintf(words, sizeof(words), "%s", name);
+    for (w = strtok_r(words, "+", &rest); w; w = strtok_r(NULL, "+", &rest)) {
+        if (!set_option(&m.opt, w))
+            return NULL;
     }
-    return NULL;
+    return &m;
 }
 
 /* ---- tables ---- */

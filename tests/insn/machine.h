@@ -27,12 +27,14 @@ struct machine {
 struct machine_opts {
     const char *name;
     struct xbt_options opt;
-    bool native_only_features; /* unused bits of the CPU model are cleared */
 };
 
-/* The named ways to run the engine: default, one-insn, no-opt, ...; NULL: no such. */
+/*
+ * A way to run the engine by its name, which is one or more words joined by '+': default, one-insn, tagged, tiny, flush,
+ * wx, no-bmi2, no-opt, no-PROPERTY for each line of translator/optimisations.inc, no-everything for all of those.  NULL:
+ * there is no such word.  The result is good until the next call.
+ */
 const struct machine_opts *machine_opts_find(const char *name);
-extern const struct machine_opts machine_opts_list[];
 
 /* Where the engine's dumps go; NULL: stderr. */
 extern void (*machine_log)(const char *text);

@@ -34,7 +34,7 @@ unsigned lower_use(struct lower *l, unsigned r, unsigned scratch)
         return X_R9;
     }
     if (scratch == X_R9 && (r >= IR_T0 || host_reg(r) == X_NONE)) {
-        l->r9_reg = r;
+        r9_holds(l, r);
     }
     if (r >= IR_T0) {
         x64_mov_rm(&l->b, 8, scratch, tmp_slot(r));
@@ -57,7 +57,7 @@ static void def_reg(struct lower *l, unsigned dst, unsigned src, unsigned size)
             x64_movzx_rr(b, size, X_R9, src);
         }
         x64_mov_mr(b, 8, tmp_slot(dst), X_R9);
-        l->r9_reg = dst;
+        r9_holds(l, dst);
     } else if (host_reg(dst) == X_NONE) {
         l->r9_reg = IR_NOREG;
         if (size == 4) {
@@ -78,6 +78,9 @@ static bool tmp_survives_addr(const struct lower *l, const struct ir_op *o)
 {
     const struct ir_op *end = l->ir->ops + l->ir->n_ops;
 
+    if (l->opt->no_r9) {
+        return true;
+    }
     for (const struct ir_op *p = o + 1; p < end; p++) {
         switch (p->op) {
         case IR_ADDI:
@@ -360,7 +363,7 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     l->fmt = tlb_format(c);
     l->fast_pext = host_features()->fast_pext && c->vm->opt.host_bmi2;
     l->bextr = host_features()->bmi1 && c->vm->opt.host_bmi2;
-    l->windows = !c->vm->opt.no_opt && !(ir->key.hflags & (HF_AC | HF_SEGS)) && (ir->key.hflags & HF_CODE_MASK);
+    l->windows = !c->vm->opt.no_windows && !(ir->key.hflags & (HF_AC | HF_SEGS)) && (ir->key.hflags & HF_CODE_MASK);
     lower_forget(l);
     l->b = (struct x64_buf) { code, limit, (uint8_t *)tb_rw(store, code) - code, false };
     code = tb_place_exits(c, tb, ir->n_exits, code);

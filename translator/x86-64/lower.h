@@ -127,6 +127,10 @@ static inline void lower_forget(struct lower *l)
     l->win.valid = false;
     l->r9_reg = IR_NOREG;
 }
+static inline void r9_holds(struct lower *l, unsigned reg)
+{
+    l->r9_reg = l->opt->no_r9 ? IR_NOREG : reg;
+}
 /* Keep the window and the r9 cache true after op o has been emitted. */
 void lower_track(struct lower *l, const struct ir_op *o);
 /* lower_exit.c */

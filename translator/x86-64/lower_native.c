@@ -150,7 +150,7 @@ static void load_field(struct lower *l, struct field *f, unsigned scratch)
     }
     bool load = f->acc != OA_W || f->size < 4;
     if (scratch == X_R9) {
-        l->r9_reg = load ? f->guest : IR_NOREG;              /* store_field() makes it known */
+        r9_holds(l, load ? f->guest : IR_NOREG);             /* store_field() makes it known */
     }
     if (load) {
         if (l->r9_reg == f->guest && scratch != X_R9) {
@@ -166,7 +166,7 @@ static void store_field(struct lower *l, const struct field *f)
     if (f->scratch && (f->acc & OA_W)) {
         x64_mov_mr(&l->b, 8, gpr_slot(f->guest), f->host);
         if (f->host == X_R9) {
-            l->r9_reg = f->guest;
+            r9_holds(l, f->guest);
         } else if (l->r9_reg == f->guest) {
             l->r9_reg = IR_NOREG;
         }
