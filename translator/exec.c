@@ -502,8 +502,10 @@ static const void *code_for(struct guest_cpu *c, uint64_t lip, bool special)
     if (c->exit_from && flushes == c->flush_epoch && !special) {
         chain(c, c->exit_from, tb, lip, &page);
     }
+    /* Who comes by a direct exit is linked or looked up again; he would only push others out. */
+    bool direct = c->exit_from != NULL;
     c->exit_from = NULL;
-    if (!special && !opt->no_jc && tb->n_pages && !tb->invalid) {
+    if (!direct && !special && !opt->no_jc && tb->n_pages && !tb->invalid) {
         tlb_jc_insert(c, lip, tb->entry);
     }
     return tb->entry;
