@@ -263,6 +263,7 @@ void tlb_log_flush(struct guest_cpu *c, struct tlb_space *s, unsigned which)
     }
     l->count = 0;
     v->log_total -= n;
+    c->stat[ST_FLUSHED_ENTRIES] += n;
     large_clear(&l->large);
     if (n > LOG_KEEP) {
         fpu_park(c);

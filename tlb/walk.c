@@ -443,6 +443,7 @@ struct walk_result tlb_walk(struct guest_cpu *c, uint64_t lin, enum access acc, 
     struct path p;
     uint32_t err;
 
+    c->stat[ST_PAGE_WALKS]++;
     lin = tlb_lin(c, lin);
     if (!(c->cr[0] & CR0_PG)) {
         r.gpa = lin & c->a20_mask;

@@ -204,6 +204,7 @@ static struct tb *alloc_or_flush(struct guest_cpu *c, uint8_t **code, uint8_t **
     struct tb *tb = tb_alloc(c, ROOM, code, limit);
 
     if (!tb) {
+        c->stat[ST_CACHE_FULL]++;
         tb_flush(c);
         c->flush_epoch++;
         tb = tb_alloc(c, ROOM, code, limit);
@@ -276,6 +277,7 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
             break;
         }
         tb_alloc_cancel(c, tb);
+        c->stat[ST_RETRANSLATED]++;
         max = b->n_insns > 1 ? b->n_insns / 2 : 1;
     }
     tb_alloc_done(c, tb, end);
