@@ -19,8 +19,8 @@ struct summary {
     uint64_t weight;
     struct tb_key key;
     uint64_t lip, executions, page[2];
-    const uint8_t *code;
-    uint32_t host_size;
+    const uint8_t *code, *cold;
+    uint32_t host_size, hot_size;
     uint16_t guest_size, n_insns;
     uint8_t n_pages;
 };
@@ -75,6 +75,7 @@ static void consider(struct tb *tb, void *arg)
     s = (struct summary) {
         .weight = weight, .key = tb->key, .lip = tb->lip, .executions = executions,
         .page = { tb->page[0], tb->page[1] }, .code = tb->entry, .host_size = tb->host_size,
+        .cold = tb->cold, .hot_size = tb->hot_size,
         .guest_size = tb->guest_size, .n_insns = tb->n_insns, .n_pages = tb->n_pages,
     };
     if (h->n < h->max) {
@@ -105,15 +106,15 @@ static int code_bits(const struct summary *s)
     }
 }
 
-static strList *disassemble(const uint8_t *code, size_t size, uint64_t address, int bits)
+/* To the end of a list; returns the new end. */
+static strList **disassemble(strList **tail, const uint8_t *code, size_t size, uint64_t address, int bits)
 {
     cs_mode mode = bits == 64 ? CS_MODE_64 : bits == 32 ? CS_MODE_32 : CS_MODE_16;
-    strList *list = NULL, **tail = &list;
     csh cs;
     cs_insn *insn;
 
     if (cs_open(CS_ARCH_X86, mode, &cs) != CS_ERR_OK) {
-        return NULL;
+        return tail;
     }
     cs_option(cs, CS_OPT_SKIPDATA, CS_OPT_ON);
     insn = cs_malloc(cs);
@@ -123,7 +124,7 @@ static strList *disassemble(const uint8_t *code, size_t size, uint64_t address, 
     }
     cs_free(insn, 1);
     cs_close(&cs);
-    return list;
+    return tail;
 }
 
 /* Copy guest bytes by RAM address. BQL. */
@@ -143,6 +144,7 @@ static strList *guest_code(const struct summary *s)
 {
     g_autofree uint8_t *buf = g_malloc0(s->guest_size + 1);
     size_t first = MIN(s->guest_size, 4096 - (s->key.phys_pc & 4095));
+    strList *list = NULL;
 
     if (!s->n_pages || !read_ram(s->key.phys_pc, buf, first)) {
         return NULL;
@@ -151,7 +153,8 @@ static strList *guest_code(const struct summary *s)
         !(s->n_pages == 2 && read_ram(s->page[1], buf + first, s->guest_size - first))) {
         return NULL;
     }
-    return disassemble(buf, s->guest_size, s->lip, code_bits(s));
+    disassemble(&list, buf, s->guest_size, s->lip, code_bits(s));
+    return list;
 }
 
 static XbtBlock *block_info(const struct summary *s, bool text)
@@ -169,7 +172,8 @@ static XbtBlock *block_info(const struct summary *s, bool text)
     b->executions = s->executions;
     if (text) {
         b->guest_code = guest_code(s);
-        b->host_code = disassemble(s->code, s->host_size, (uintptr_t)s->code, 64);
+        disassemble(disassemble(&b->host_code, s->code, s->hot_size, (uintptr_t)s->code, 64), s->cold,
+                    s->host_size - s->hot_size, (uintptr_t)s->cold, 64);
         b->has_guest_code = b->guest_code != NULL;
         b->has_host_code = b->host_code != NULL;
     }

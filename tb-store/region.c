@@ -4,7 +4,8 @@
  * the way back from a host PC to its TB.
  *
  * One reservation of opt.tb_size_mib is divided into regions of equal power-of-two size.  A vCPU thread
- * takes a region under the store's lock and then bumps its `free` pointer without one.  Memory is
+ * takes a region under the store's lock and then bumps its `free` pointer without one.  It has two, so that
+ * code that is executed often is not spread over the memory that all of it needs. Memory is
  * touched only as TBs are made. With opt.wx a memfd is mapped twice (read-write and read-execute);
  * pages are shared, so both views are coherent.
  *
@@ -128,11 +129,11 @@ static bool map_dual(struct tb_store *s, unsigned mib, const char **why)
     return true;
 }
 
-/* At least two regions for each vCPU where the size allows, so that one thread's full region is not a
- * full cache. */
+/* At least sixteen regions for each vCPU where the size allows, so that little is lost when the last region of one kind
+ * is full and that of the other kind is not. */
 static void choose_regions(struct tb_store *s)
 {
-    size_t per = s->size / (2 * (s->vm->n_cpus ? s->vm->n_cpus : 1));
+    size_t per = s->size / (16 * (s->vm->n_cpus ? s->vm->n_cpus : 1));
 
     s->region_shift = REGION_MIN_SHIFT;
     while (s->region_shift < REGION_MAX_SHIFT && ((size_t)2 << s->region_shift) <= per) {
@@ -144,7 +145,6 @@ static void choose_regions(struct tb_store *s)
 bool regions_init(struct tb_store *s, const char **why)
 {
     unsigned mib = s->vm->opt.tb_size_mib;
-    size_t per_region;
 
     if (mib < 1 || mib > 2047) {
         *why = "tb-size must be from 1 to 2047 (MiB)";
@@ -156,9 +156,8 @@ bool regions_init(struct tb_store *s, const char **why)
     }
     madvise(s->base, s->size, MADV_DONTFORK);
     choose_regions(s);
-    /* The bound on the number of TBs in a region: each has at least its header. */
-    per_region = ((size_t)1 << s->region_shift) / TB_HEADER + 1;
-    s->index_bytes = s->n_regions * per_region * sizeof(uint32_t);
+    s->per_region = ((size_t)1 << s->region_shift) / TB_MIN_HOT;
+    s->index_bytes = s->n_regions * s->per_region * sizeof(struct tb_index);
     s->index_mem = store_reserve(s->index_bytes);
     s->regions = calloc(s->n_regions, sizeof(*s->regions));
     if (!s->index_mem || !s->regions) {
@@ -172,7 +171,7 @@ bool regions_init(struct tb_store *s, const char **why)
         r->start = s->base + ((size_t)i << s->region_shift);
         r->end = s->base + (end < s->size ? end : s->size);
         r->free = r->start;
-        r->index = s->index_mem + i * per_region;
+        r->index = s->index_mem + i * s->per_region;
     }
     return true;
 }
@@ -201,48 +200,60 @@ void *tb_rw(struct tb_store *s, void *rx)
 
 /* ---- allocation ---- */
 
-static struct tb_region *region_take(struct tb_store *s)
+static inline size_t region_room(const struct tb_store *s, const struct tb_region *r)
+{
+    return !r || r->n_tbs == s->per_region ? 0 : (size_t)(r->end - r->free);
+}
+
+/* The next region of a kind; NULL: none is left.  The last one may be too short. */
+static struct tb_region *region_take(struct tb_store *s, bool cold, size_t need)
 {
     struct tb_region *r = NULL;
 
     xbt_lock(&s->lock);
-    if (s->next_region < s->n_regions) {
-        r = &s->regions[s->next_region++];
+    while (region_room(s, r) < need && s->n_hot + s->n_cold < s->n_regions) {
+        r = &s->regions[cold ? s->n_regions - ++s->n_cold : s->n_hot++];
+        r->cold = cold;
     }
     xbt_unlock(&s->lock);
-    return r;
+    return region_room(s, r) < need ? NULL : r;
 }
 
-static inline size_t region_room(const struct tb_region *r)
+static bool have_room(struct tb_store *s, struct tb_region **r, bool cold, size_t need)
 {
-    return (size_t)(r->end - r->free);
+    if (region_room(s, *r) < need) {
+        struct tb_region *next = region_take(s, cold, need);
+
+        if (!next) {
+            return false;
+        }
+        *r = next;
+    }
+    return true;
 }
 
-struct tb *tb_alloc(struct guest_cpu *c, size_t min, uint8_t **code, uint8_t **limit)
+struct tb *tb_alloc(struct guest_cpu *c, size_t min, struct tb_room *room)
 {
     struct tb_store *s = c->vm->store;
     struct tb_vcpu *v = &s->vcpu[c->index];
     unsigned every = s->vm->opt.flush_every;
-    size_t need = TB_HEADER + min;
+    bool split = !s->vm->opt.no_split;
     struct tb *tb;
 
     XBT_ASSERT(!v->open && min <= TB_MIN_MAX);
     if (every && __atomic_load_n(&s->made_since_flush, __ATOMIC_RELAXED) >= every) {
         return NULL;
     }
-    if (!v->region || region_room(v->region) < need) {
-        struct tb_region *r = region_take(s);
-
-        if (!r || region_room(r) < need) {
-            return NULL;
-        }
-        v->region = r;
+    if (!have_room(s, &v->cold, true, TB_HEADER + min + 1) || (split && !have_room(s, &v->hot, false, min + 1))) {
+        return NULL;
     }
-    tb = (struct tb *)v->region->free;
+    tb = (struct tb *)v->cold->free;
     xbt_zero(tb_w(s, tb), sizeof(*tb));
     v->open = tb;
-    *code = (uint8_t *)tb + TB_HEADER;
-    *limit = v->region->end;
+    *room = (struct tb_room){
+        .code = split ? v->hot->free : NULL, .code_limit = split ? v->hot->end - 1 : NULL,
+        .cold = (uint8_t *)tb + TB_HEADER, .cold_limit = v->cold->end - 1,
+    };
     return tb;
 }
 
@@ -256,24 +267,29 @@ static void note_used(struct tb_store *s, size_t bytes)
     }
 }
 
+/* [r->free, end) is tb's. One byte at least is left free: no TB starts where a return address of another is. */
+static void region_use(struct tb_store *s, struct tb_region *r, const struct tb *tb, const uint8_t *end)
+{
+    uint8_t *from = r->free, *to = (uint8_t *)(((uintptr_t)end + TB_ALIGN) & ~(uintptr_t)(TB_ALIGN - 1));
+
+    XBT_ASSERT(end >= from && end < r->end);
+    r->free = to <= r->end ? to : r->end;
+    r->index[r->n_tbs] = (struct tb_index){(uint32_t)(from - r->start), (uint32_t)((uint8_t *)tb - s->base)};
+    __atomic_store_n(&r->n_tbs, r->n_tbs + 1, __ATOMIC_RELEASE);
+    note_used(s, (size_t)(r->free - from));
+}
+
 void tb_alloc_done(struct guest_cpu *c, struct tb *tb, uint8_t *end)
 {
     struct tb_store *s = c->vm->store;
     struct tb_vcpu *v = &s->vcpu[c->index];
-    struct tb_region *r = v->region;
-    uint8_t *from = r->free, *to;
 
-    XBT_ASSERT(tb == v->open && end >= (uint8_t *)tb + TB_HEADER && end <= r->end);
+    XBT_ASSERT(tb == v->open && end >= (uint8_t *)tb + TB_HEADER);
     v->open = NULL;
-    if (!tb->code_end) {
-        tb_w(s, tb)->code_end = end;
+    region_use(s, v->cold, tb, end);
+    if (v->hot && (size_t)(tb->entry - v->hot->free) < (size_t)(v->hot->end - v->hot->free)) {
+        region_use(s, v->hot, tb, tb->entry + tb->hot_size);
     }
-    to = (uint8_t *)(((uintptr_t)end + TB_ALIGN - 1) & ~(uintptr_t)(TB_ALIGN - 1));
-    r->free = to <= r->end ? to : r->end;
-    r->index[r->n_tbs] = (uint32_t)((uint8_t *)tb - r->start);
-    __atomic_store_n(&r->n_tbs, r->n_tbs + 1, __ATOMIC_RELEASE);
-
-    note_used(s, (size_t)(r->free - from));
     __atomic_add_fetch(&s->made, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&s->made_since_flush, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&s->guest_insns, tb->n_insns, __ATOMIC_RELAXED);
@@ -281,10 +297,10 @@ void tb_alloc_done(struct guest_cpu *c, struct tb *tb, uint8_t *end)
     c->stat[ST_TB_INSNS] += tb->n_insns;
 }
 
-uint8_t *tb_place_exits(struct guest_cpu *c, struct tb *tb, unsigned n, uint8_t *code)
+uint8_t *tb_place_exits(struct guest_cpu *c, struct tb *tb, unsigned n, uint8_t *at)
 {
     struct tb_store *s = c->vm->store;
-    struct tb_exit *x = (struct tb_exit *)(((uintptr_t)code + 7) & ~7ul), *w = tb_rw(s, x);
+    struct tb_exit *x = (struct tb_exit *)(((uintptr_t)at + 7) & ~7ul), *w = tb_rw(s, x);
 
     for (unsigned i = 0; i < n; i++) {
         xbt_zero(&w[i], sizeof(w[i]));
@@ -314,13 +330,13 @@ void regions_reset_locked(struct tb_store *s)
         s->regions[i].free = s->regions[i].start;
     }
     for (unsigned i = 0; i < TB_MAX_VCPUS; i++) {
-        if (s->vcpu[i].region) {
-            s->vcpu[i].region = NULL;
+        if (s->vcpu[i].cold) {
+            s->vcpu[i].hot = s->vcpu[i].cold = NULL;
             s->vcpu[i].open = NULL;
             s->vcpu[i].n_seen = 0;
         }
     }
-    s->next_region = 0;
+    s->n_hot = s->n_cold = 0;
     __atomic_store_n(&s->used, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&s->made_since_flush, 0, __ATOMIC_RELAXED);
 }
@@ -334,23 +350,21 @@ bool tb_is_code_addr(struct tb_store *s, const void *pc)
 
 struct tb *tb_find_host_pc(struct tb_store *s, const void *pc)
 {
-    /* code_end may be the start of the next TB or region: look for the byte before, never the first. */
-    const uint8_t *at = (const uint8_t *)((uintptr_t)pc - 1);
     const struct tb_region *r;
     uint32_t lo = 0, hi, off;
     struct tb *tb;
 
-    if (!tb_is_code_addr(s, at)) {
+    if (!tb_is_code_addr(s, pc)) {
         return NULL;
     }
-    r = &s->regions[((uintptr_t)at - (uintptr_t)s->base) >> s->region_shift];
+    r = &s->regions[((uintptr_t)pc - (uintptr_t)s->base) >> s->region_shift];
     hi = __atomic_load_n(&r->n_tbs, __ATOMIC_ACQUIRE);
-    off = (uint32_t)(at - r->start);
+    off = (uint32_t)((const uint8_t *)pc - r->start);
     /* The last TB that starts at or below. */
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
 
-        if (r->index[mid] <= off) {
+        if (r->index[mid].at <= off) {
             lo = mid + 1;
         } else {
             hi = mid;
@@ -359,8 +373,9 @@ struct tb *tb_find_host_pc(struct tb_store *s, const void *pc)
     if (lo == 0) {
         return NULL;
     }
-    tb = (struct tb *)(r->start + r->index[lo - 1]);
-    if ((const uint8_t *)pc < (uint8_t *)tb + TB_HEADER || (const uint8_t *)pc > tb->code_end) {
+    tb = (struct tb *)(s->base + r->index[lo - 1].tb);
+    if ((uintptr_t)pc - (uintptr_t)tb->entry > tb->hot_size &&
+        (uintptr_t)pc - (uintptr_t)tb->cold > tb->host_size - tb->hot_size) {
         return NULL;
     }
     return tb;

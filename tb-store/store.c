@@ -44,7 +44,7 @@ void tb_store_info(struct tb_store *s, struct tb_store_info *out)
     out->used = __atomic_load_n(&s->used, __ATOMIC_RELAXED);
     out->high_water = __atomic_load_n(&s->high_water, __ATOMIC_RELAXED);
     out->regions = s->n_regions;
-    out->regions_used = s->next_region;
+    out->regions_used = s->n_hot + s->n_cold;
     out->tbs_live = s->live;
     out->tbs_made = __atomic_load_n(&s->made, __ATOMIC_RELAXED);
     out->flushes = s->flushes;
@@ -65,8 +65,8 @@ void tb_foreach(struct tb_store *s, void (*fn)(struct tb *tb, void *arg), void *
         const struct tb_region *r = &s->regions[i];
         uint32_t n = __atomic_load_n(&r->n_tbs, __ATOMIC_ACQUIRE);
 
-        for (uint32_t j = 0; j < n; j++) {
-            struct tb *tb = (struct tb *)(r->start + r->index[j]);
+        for (uint32_t j = 0; r->cold && j < n; j++) {
+            struct tb *tb = (struct tb *)(s->base + r->index[j].tb);
 
             if (tb->inserted && !tb->invalid) {
                 fn(tb, arg);

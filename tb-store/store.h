@@ -24,13 +24,21 @@
 
 /* ---- regions (region.c) ---- */
 #define REGION_MIN_SHIFT 16
-#define REGION_MAX_SHIFT 24
+#define REGION_MAX_SHIFT 22
+#define TB_MIN_HOT 64u     /* on average; a region with more TBs than that allows counts as full */
+
+/* Finished TBs of a region, ascending. */
+struct tb_index {
+    uint32_t at;           /* this TB's part in the region: offset from its start */
+    uint32_t tb;           /* struct tb: offset from the cache's start */
+};
 
 struct tb_region {
     uint8_t *start, *end;  /* rx */
     uint8_t *free;         /* first free byte; written by the owner */
-    uint32_t *index;       /* offset from start of each finished TB, ascending */
+    struct tb_index *index;
     uint32_t n_tbs;        /* published with release after index[n_tbs - 1] and the TB were written */
+    bool cold;             /* holds struct tb; otherwise code only */
 };
 
 /* ---- page descriptors (pages.c) ---- */
@@ -95,7 +103,7 @@ struct tb_offs {
 
 #define SEEN_MAX 4u
 struct tb_vcpu {
-    struct tb_region *region;
+    struct tb_region *hot, *cold;
     struct tb *open;
     unsigned n_seen;  /* pages passed to tb_watch_code() since the last tb_insert() */
     struct {
@@ -113,10 +121,11 @@ struct tb_store {
     uint8_t *base;  /* rx */
     size_t size;
     ptrdiff_t rw_delta;
-    unsigned region_shift, n_regions, next_region;
+    unsigned region_shift, n_regions;
+    unsigned n_hot, n_cold;         /* handed out from the start, from the end */
     struct tb_region *regions;
-    uint32_t *index_mem;
-    size_t index_bytes;
+    struct tb_index *index_mem;
+    size_t index_bytes, per_region; /* per_region: length of a region's index */
     uint64_t used, high_water;  /* used: atomic */
 
     struct xbt_lock lock;

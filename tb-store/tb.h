@@ -3,10 +3,12 @@
  * tb.h - where host code lives, is found, linked and dies.
  *
  * Memory: one reserved code cache divided into regions; a vCPU thread owns at
- *   most one open region and allocates from it without a lock.  A TB's memory is
- *   [struct tb][host code, cold code][state map], contiguous in its region.
- *   When no region is left, tb_alloc() fails and the caller calls
- *   tb_flush(), with all vCPUs out of generated code.
+ *   most two open regions and allocates from them without a lock.  What a TB
+ *   executes often is in one, closely packed with that of others; the rest,
+ *   [struct tb][exits, instructions][cold code][state map], in the other. Regions
+ *   of the first kind are handed out from the cache's start, the others from its
+ *   end.  When no region is left, tb_alloc() fails and the caller calls tb_flush(),
+ *   with all vCPUs out of generated code.
  * W^X: with opt.wx the cache is mapped twice (memfd): execution address rx,
  *   write address rw = rx + a constant (0 otherwise).  Pointers in struct tb
  *   are rx addresses; write through tb_rw().
@@ -56,8 +58,9 @@ struct tb {
     struct tb_key key;
     uint64_t lip;              /* linear address at translation time */
     uint8_t *entry;            /* the only entry; status flags in cpu->fl, or anywhere when !needs_flags */
-    uint8_t *code_end;         /* end of hot + cold code */
-    uint32_t host_size;        /* bytes of host code */
+    uint8_t *cold;             /* the rest of the code */
+    uint32_t host_size;        /* bytes of host code, cold part included */
+    uint32_t hot_size;         /* those at `entry` */
     uint16_t guest_size;       /* bytes of guest code */
     uint16_t n_insns;
     uint8_t needs_flags;       /* 0: all status flags are overwritten before anything can see them */
@@ -99,19 +102,26 @@ void tb_store_free(struct tb_store *s);
 /* rx -> writable address */
 void *tb_rw(struct tb_store *s, void *rx);
 
-/* ---- allocation: translate into [tb_code(tb), limit) ---- */
-/* Start a TB in c's region: returns a zeroed struct tb (rw view is tb_rw()) and the room for code; NULL
+/* ---- allocation ---- */
+/* Where a TB's memory is: [code, code_limit) and, behind struct tb, [cold, cold_limit). With opt.no_split the first is
+ * empty and all goes to the second. */
+struct tb_room {
+    uint8_t *code, *code_limit;
+    uint8_t *cold, *cold_limit;
+};
+/* Start a TB in c's regions: returns a zeroed struct tb (rw view is tb_rw()) and the room for code; NULL
  * = cache full (or opt.flush_every TBs were made): call tb_flush() and try again.  min: bytes that must
- * be free, at most TB_MIN_MAX. Only one TB per vCPU is open at a time.  All addresses are rx: write the
+ * be free in each part, at most TB_MIN_MAX. Only one TB per vCPU is open at a time.  All addresses are rx: write the
  * struct and the code through tb_rw(). */
 #define TB_MIN_MAX (48u << 10)
-struct tb *tb_alloc(struct guest_cpu *c, size_t min, uint8_t **code, uint8_t **limit);
-/* The open TB ends at rx address `end` (state map included). Aligns for the next one. From here on
- * tb_find_host_pc() finds it: code_end must be set.  Counts ST_TB_MADE and ST_TB_INSNS. */
+struct tb *tb_alloc(struct guest_cpu *c, size_t min, struct tb_room *room);
+/* The open TB is complete: entry, hot_size, cold and host_size are set, its cold memory ends at rx address `end` (state
+ * map included).  Aligns for the next one. From here on tb_find_host_pc() finds it.  Counts ST_TB_MADE and
+ * ST_TB_INSNS. */
 void tb_alloc_done(struct guest_cpu *c, struct tb *tb, uint8_t *end);
-/* Reserve room for n exits at `code`, all unused, and note them in the open TB.  Returns the address behind them; the
+/* Reserve room for n exits at `at`, all unused, and note them in the open TB.  Returns the address behind them; the
  * caller has seen to it that they fit. */
-uint8_t *tb_place_exits(struct guest_cpu *c, struct tb *tb, unsigned n, uint8_t *code);
+uint8_t *tb_place_exits(struct guest_cpu *c, struct tb *tb, unsigned n, uint8_t *at);
 /* Give the open TB back. */
 void tb_alloc_cancel(struct guest_cpu *c, struct tb *tb);
 
@@ -130,9 +140,16 @@ bool tb_watch_code(struct guest_cpu *c, uint64_t ram_addr);
  * tb->invalid = 1: it may be run once, but not put into the jump cache.  tb_link() refuses it by
  * itself. */
 void tb_insert(struct guest_cpu *c, struct tb *tb);
-/* The TB whose code contains this host PC (rx, code_end included: a return address), or NULL. Also
+/* The TB whose code contains this host PC (rx; the end of each part included: a return address), or NULL. Also
  * finds invalidated TBs until the next flush. Signal safe, no lock. */
 struct tb *tb_find_host_pc(struct tb_store *s, const void *pc);
+/* Where this host PC is in the TB's code; the cold part counts as following the other at a distance of one byte. */
+static inline uint32_t tb_host_off(const struct tb *tb, uint64_t pc)
+{
+    uint64_t off = pc - (uintptr_t)tb->entry;
+
+    return (uint32_t)(off <= tb->hot_size ? off : pc - (uintptr_t)tb->cold + tb->hot_size + 1);
+}
 bool tb_is_code_addr(struct tb_store *s, const void *pc);
 
 /* ---- chaining ---- */

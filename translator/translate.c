@@ -12,7 +12,8 @@
 #include "translator/x86-64/lower.h"
 
 #define MAX_LEN 15
-#define ROOM    (24 * 1024)   /* host bytes wanted for a block of full length */
+#define ROOM    (24 * 1024)   /* host bytes that suffice for a block of full length */
+#define USUAL   (2 * 1024)    /* ... for nearly every block */
 
 struct fetch {
     const uint8_t *bytes;   /* of the instruction */
@@ -199,15 +200,14 @@ static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_
     b->extend = !c->vm->opt.no_long_blocks && !b->special;
 }
 
-static struct tb *alloc_or_flush(struct guest_cpu *c, uint8_t **code, uint8_t **limit)
+static struct tb *alloc_or_flush(struct guest_cpu *c, size_t min, struct tb_room *room)
 {
-    struct tb *tb = tb_alloc(c, ROOM, code, limit);
+    struct tb *tb = tb_alloc(c, min, room);
 
     if (!tb) {
-        c->stat[ST_CACHE_FULL]++;
         tb_flush(c);
         c->flush_epoch++;
-        tb = tb_alloc(c, ROOM, code, limit);
+        tb = tb_alloc(c, min, room);
     }
     return tb;
 }
@@ -252,7 +252,9 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
     struct ir_block *b = &block;
     const struct xbt_options *opt = &c->vm->opt;
     unsigned max = opt->max_insns && opt->max_insns < IR_MAX_INSNS ? opt->max_insns : IR_MAX_INSNS;
-    uint8_t *code, *limit, *end;
+    struct tb_room room;
+    size_t min = USUAL;
+    uint8_t *end;
     struct tb *tb;
 
     if (page->host) {
@@ -270,15 +272,18 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
         if (page2 < ~0ull - 1) {
             tb_watch_code(c, page2);
         }
-        tb = alloc_or_flush(c, &code, &limit);
+        tb = alloc_or_flush(c, min, &room);
         fill_tb(c, tb, b, page, page2);
-        end = lower_block(c, b, tb, code, limit);
+        end = lower_block(c, b, tb, &room);
         if (end) {
             break;
         }
         tb_alloc_cancel(c, tb);
-        c->stat[ST_RETRANSLATED]++;
-        max = b->n_insns > 1 ? b->n_insns / 2 : 1;
+        if (min < ROOM) {
+            min = ROOM;
+        } else {
+            max = b->n_insns > 1 ? b->n_insns / 2 : 1;
+        }
     }
     tb_alloc_done(c, tb, end);
     tb_insert(c, tb);

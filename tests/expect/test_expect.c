@@ -59,7 +59,7 @@ static void put_field(unsigned long off)
     out(buf);
 }
 
-static unsigned long block_base, block_size;
+static unsigned long block_base, block_size, cold_base, cold_size;
 
 static void put_number(unsigned long v, const char *as_written, size_t n)
 {
@@ -67,6 +67,8 @@ static void put_number(unsigned long v, const char *as_written, size_t n)
 
     if (block_size && v >= block_base && v <= block_base + block_size)
         snprintf(buf, sizeof(buf), ".%lx", v - block_base);
+    else if (cold_size && v >= cold_base && v <= cold_base + cold_size)
+        snprintf(buf, sizeof(buf), "cold.%lx", v - cold_base);
     else if (v >> 40)
         snprintf(buf, sizeof(buf), "<host>");
     else
@@ -81,11 +83,13 @@ static void put_line(const char *line)
     if (strncmp(line, "host ", 5) == 0) {
         block_base = strtoul(line + 5, NULL, 16);
         block_size = strtoul(strchr(line, ',') + 1, NULL, 10);
+        cold_base = strtoul(strstr(line, "cold ") + 5, NULL, 16);
+        cold_size = strtoul(strrchr(line, ',') + 1, NULL, 10);
         out("host\n");
         return;
     }
     if (strncmp(line, "block ", 6) == 0)
-        block_size = 0;
+        block_size = cold_size = 0;
     while (*line) {
         char *end;
         if (block_size && strncmp(line, "[rsp]", 5) == 0) {
@@ -94,6 +98,9 @@ static void put_line(const char *line)
         } else if (block_size && strncmp(line, "[rsp + ", 7) == 0) {
             put_field(strtoul(line + 7, &end, 16));
             line = end + 1;
+        } else if (block_size && strncmp(line, "[rip ", 5) == 0) {
+            out("[<host>]");
+            line = strchr(line, ']') + 1;
         } else if (strncmp(line, "0x", 2) == 0) {
             unsigned long v = strtoul(line, &end, 16);
             put_number(v, line, (size_t)(end - line));

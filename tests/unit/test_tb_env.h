@@ -114,7 +114,7 @@ static inline struct guest_cpu *env_new_cpu(unsigned index)
     return c;
 }
 
-static inline struct tb_store *env_start(unsigned mib, bool wx)
+static inline struct tb_store *env_start_opt(unsigned mib, bool wx, bool no_split)
 {
     const char *why = NULL;
 
@@ -122,6 +122,7 @@ static inline struct tb_store *env_start(unsigned mib, bool wx)
     memset(&env_vm, 0, sizeof(env_vm));
     env_vm.opt.tb_size_mib = mib;
     env_vm.opt.wx = wx;
+    env_vm.opt.no_split = no_split;
     env_cpu = env_new_cpu(0);
     env_vm.cpus[0] = env_cpu;
     env_vm.n_cpus = 1;
@@ -131,6 +132,11 @@ static inline struct tb_store *env_start(unsigned mib, bool wx)
         exit(1);
     }
     return env_vm.store;
+}
+
+static inline struct tb_store *env_start(unsigned mib, bool wx)
+{
+    return env_start_opt(mib, wx, false);
 }
 
 static inline void env_stop(void)
@@ -148,6 +154,7 @@ static inline void env_stop(void)
  */
 #define CODE_BYTES 256u
 #define ENV_EXITS  2u
+#define COLD_BYTES 40u
 
 static inline struct tb_key env_key(uint64_t phys_pc)
 {
@@ -184,21 +191,25 @@ static inline struct tb *env_make(struct guest_cpu *c, uint64_t phys_pc, unsigne
                                   unsigned code_bytes)
 {
     struct tb_store *s = c->vm->store;
-    uint8_t *code, *limit;
-    struct tb *tb = tb_alloc(c, code_bytes + ENV_EXITS * sizeof(struct tb_exit), &code, &limit), *w;
+    struct tb_room room;
+    struct tb *tb = tb_alloc(c, code_bytes + COLD_BYTES + ENV_EXITS * sizeof(struct tb_exit), &room), *w;
+    uint8_t *cold;
 
     if (!tb) {
         return NULL;
     }
-    CHECK(limit - code >= (ptrdiff_t)(code_bytes + ENV_EXITS * sizeof(struct tb_exit)));
-    code = tb_place_exits(c, tb, ENV_EXITS, code);
+    CHECK(!room.code == c->vm->opt.no_split);
+    CHECK(!room.code || room.code_limit - room.code >= (ptrdiff_t)code_bytes);
+    CHECK(room.cold_limit - room.cold >= (ptrdiff_t)(code_bytes + COLD_BYTES + ENV_EXITS * sizeof(struct tb_exit)));
+    cold = tb_place_exits(c, tb, ENV_EXITS, room.cold);
     w = tb_rw(s, tb);
     CHECK(tb->in_first == NULL && tb->invalid == 0 && tb->inserted == 0);
     w->key = env_key(phys_pc);
     w->lip = w->key.lip;
-    w->entry = code;
-    w->code_end = code + code_bytes;
-    w->host_size = code_bytes;
+    w->entry = room.code ? room.code : cold;
+    w->cold = room.code ? cold : cold + code_bytes;
+    w->hot_size = code_bytes;
+    w->host_size = code_bytes + COLD_BYTES;
     w->guest_size = (uint16_t)guest_size;
     w->n_insns = 3;
     w->n_pages = 1;
@@ -212,7 +223,7 @@ static inline struct tb *env_make(struct guest_cpu *c, uint64_t phys_pc, unsigne
             env_set_exit(s, tb, i);
         }
     }
-    tb_alloc_done(c, tb, code + code_bytes);
+    tb_alloc_done(c, tb, w->cold + COLD_BYTES);
     return tb;
 }
 

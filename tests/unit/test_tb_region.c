@@ -33,7 +33,7 @@ static void test_sizes(void)
         CHECK_EQ(info.size, (uint64_t)mib[i] << 20);
         CHECK_EQ(info.used, 0);
         CHECK(info.regions >= 2);
-        CHECK(s->region_shift >= 16 && s->region_shift <= 24);
+        CHECK(s->region_shift >= 16 && s->region_shift <= 22);
         CHECK_EQ(s->regions[0].start, s->base);
         CHECK_EQ(s->regions[s->n_regions - 1].end, s->base + s->size);
         CHECK_EQ(resident_pages(s->base, s->size), 0);
@@ -77,9 +77,9 @@ static void test_refused(bool wx)
 }
 
 /* Fill, find every TB by every kind of PC, flush, fill again: the same number fits. */
-static void test_fill(bool wx)
+static void test_fill(bool wx, bool no_split)
 {
-    struct tb_store *s = env_start(1, wx);
+    struct tb_store *s = env_start_opt(1, wx, no_split);
     unsigned count[2];
     struct tb **tbs = calloc(4096, sizeof(*tbs));
     struct tb_store_info info;
@@ -91,22 +91,30 @@ static void test_fill(bool wx)
         while ((tb = env_make(env_cpu, 0x1000 + 16 * n, 4, 64 + n % 512))) {
             CHECK(n < 4096);
             tbs[n++] = tb;
-            CHECK((uint8_t *)tb->exit == (uint8_t *)tb + TB_HEADER && tb->entry == (uint8_t *)(tb->exit + ENV_EXITS));
-            CHECK(((uintptr_t)tb & 15) == 0);
+            CHECK((uint8_t *)tb->exit == (uint8_t *)tb + TB_HEADER);
+            CHECK((no_split ? tb->entry : tb->cold) == (uint8_t *)(tb->exit + ENV_EXITS));
+            CHECK(((uintptr_t)tb & 15) == 0 && (no_split || ((uintptr_t)tb->entry & 15) == 0));
         }
         count[round] = n;
-        CHECK(n > 1000);
+        CHECK(n > 800);
         for (unsigned i = 0; i < n; i++) {
             CHECK(tb_find_host_pc(s, tbs[i]->entry) == tbs[i]);
-            CHECK(tb_find_host_pc(s, tbs[i]->entry + tbs[i]->host_size / 2) == tbs[i]);
-            CHECK(tb_find_host_pc(s, tbs[i]->code_end) == tbs[i]);
+            CHECK(tb_find_host_pc(s, tbs[i]->entry + tbs[i]->hot_size / 2) == tbs[i]);
+            CHECK(tb_find_host_pc(s, tbs[i]->entry + tbs[i]->hot_size) == tbs[i]);
+            CHECK(tb_find_host_pc(s, tbs[i]->cold) == tbs[i]);
+            CHECK(tb_find_host_pc(s, tbs[i]->cold + COLD_BYTES) == tbs[i]);
+            CHECK(no_split || tb_find_host_pc(s, tbs[i]->cold - 1) == NULL);
             CHECK(tb_find_host_pc(s, (uint8_t *)tbs[i] + 8) == NULL);
+            CHECK_EQ(tb_host_off(tbs[i], (uintptr_t)tbs[i]->entry), 0);
+            CHECK_EQ(tb_host_off(tbs[i], (uintptr_t)tbs[i]->entry + tbs[i]->hot_size), tbs[i]->hot_size);
+            CHECK_EQ(tb_host_off(tbs[i], (uintptr_t)tbs[i]->cold + 5), tbs[i]->hot_size + 6);
         }
         tb_store_info(s, &info);
         CHECK_EQ(info.regions_used, info.regions);
         CHECK_EQ(info.flushes, round);
         CHECK(info.used <= info.size && info.high_water == info.used);
-        CHECK(info.size - info.used < 1024 * info.regions);
+        /* The last region of each kind may be empty when that of the other kind is full. */
+        CHECK(info.size - info.used < 1024 * info.regions + (2u << s->region_shift));
         tb_flush(env_cpu);
         tb_store_info(s, &info);
         CHECK_EQ(info.used, 0);
@@ -124,39 +132,62 @@ static void test_fill(bool wx)
     env_stop();
 }
 
+static void set_parts(struct tb *tb, uint8_t *code, uint32_t n, uint8_t *cold, uint32_t n_cold)
+{
+    struct tb *w = tb_rw(env_vm.store, tb);
+
+    w->entry = code;
+    w->hot_size = n;
+    w->cold = cold;
+    w->host_size = n + n_cold;
+}
+
 /* A TB that does not fit the rest of a region goes to the next one; what was given back is given out
  * again. */
 static void test_cancel_and_retry(void)
 {
     struct tb_store *s = env_start(1, false);
-    uint8_t *code, *limit;
-    struct tb *a = tb_alloc(env_cpu, 100, &code, &limit), *b;
+    struct tb_region *last = &s->regions[s->n_regions - 1];
+    struct tb_room m;
+    struct tb *a = tb_alloc(env_cpu, 100, &m), *b;
 
-    memset(code, 0xcc, (size_t)(limit - code));
+    memset(m.code, 0xcc, (size_t)(m.code_limit - m.code));
+    memset(m.cold, 0xcc, (size_t)(m.cold_limit - m.cold));
     tb_alloc_cancel(env_cpu, a);
-    b = tb_alloc(env_cpu, 100, &code, &limit);
-    CHECK(a == b);
-    CHECK(tb_find_host_pc(s, code) == NULL); /* open, not published */
-    tb_alloc_done(env_cpu, b, limit - 4096);
-    CHECK(b->code_end == limit - 4096);
-    CHECK(tb_find_host_pc(s, limit - 4097) == b);
-    a = tb_alloc(env_cpu, 8192, &code, &limit);
-    CHECK((uint8_t *)a == s->regions[1].start && limit == s->regions[1].end);
+    b = tb_alloc(env_cpu, 100, &m);
+    CHECK(a == b && (uint8_t *)a == last->start && m.code == s->regions[0].start);
+    CHECK(tb_find_host_pc(s, m.code) == NULL); /* open, not published */
+    set_parts(b, m.code, (uint32_t)(m.code_limit - 4096 - m.code), m.cold, 16);
+    tb_alloc_done(env_cpu, b, m.cold_limit - 4096);
+    CHECK(tb_find_host_pc(s, m.code_limit - 4096) == b && tb_find_host_pc(s, m.code_limit - 4095) == NULL);
+    CHECK(tb_find_host_pc(s, m.cold + 16) == b && tb_find_host_pc(s, m.cold + 17) == NULL);
+    a = tb_alloc(env_cpu, 8192, &m);
+    CHECK((uint8_t *)a == last[-1].start && m.cold_limit == last->start - 1);
+    CHECK(m.code == s->regions[1].start && m.code_limit == s->regions[1].end - 1);
     CHECK(*(uint64_t *)a == 0);
-    tb_alloc_done(env_cpu, a, limit); /* to the last byte */
-    CHECK(tb_find_host_pc(s, limit - 1) == a);
-    CHECK(tb_alloc(env_cpu, 1, &code, &limit) == NULL);
+    set_parts(a, m.code, (uint32_t)(m.code_limit - m.code), m.cold, (uint32_t)(m.cold_limit - m.cold));
+    tb_alloc_done(env_cpu, a, m.cold_limit); /* to the last byte */
+    CHECK(tb_find_host_pc(s, m.code_limit) == a && tb_find_host_pc(s, m.code_limit + 1) == NULL);
+    CHECK(tb_find_host_pc(s, m.cold_limit) == a && tb_find_host_pc(s, m.cold_limit + 1) == NULL);
+    /* One kind takes what the other has not. */
+    for (unsigned i = 0; i < s->n_regions - 5; i++) {
+        a = tb_alloc(env_cpu, 1, &m);
+        CHECK(a && m.code == s->regions[2].start + 16 * i && (uint8_t *)a == last[-2 - (int)i].start);
+        set_parts(a, m.code, 0, m.cold, 0);
+        tb_alloc_done(env_cpu, a, m.cold_limit);
+    }
+    CHECK(tb_alloc(env_cpu, 1, &m) == NULL);
     env_stop();
 }
 
 static void test_min_always_fits(void)
 {
     struct tb_store *s = env_start(1, false);
-    uint8_t *code, *limit;
+    struct tb_room room;
 
     s->vm->n_cpus = 1;
-    CHECK(tb_alloc(env_cpu, TB_MIN_MAX, &code, &limit) != NULL);
-    CHECK(TB_MIN_MAX + TB_HEADER <= 1u << REGION_MIN_SHIFT);
+    CHECK(tb_alloc(env_cpu, TB_MIN_MAX, &room) != NULL);
+    CHECK(TB_MIN_MAX + TB_HEADER < 1u << REGION_MIN_SHIFT);
     env_stop();
 }
 
@@ -182,8 +213,9 @@ static void test_two_owners(void)
     struct tb *a = env_make(env_cpu, 0x1000, 4, 64), *b = env_make(other, 0x2000, 4, 64);
     struct tb *a2 = env_make(env_cpu, 0x3000, 4, 64);
 
-    CHECK((uint8_t *)a == s->regions[0].start && (uint8_t *)b == s->regions[1].start);
-    CHECK((uint8_t *)a2 < s->regions[0].end && a2 > a);
+    CHECK(a->entry == s->regions[0].start && b->entry == s->regions[1].start);
+    CHECK(a2->entry < s->regions[0].end && a2->entry > a->entry);
+    CHECK((uint8_t *)a == s->regions[s->n_regions - 1].start && (uint8_t *)b == s->regions[s->n_regions - 2].start);
     CHECK(tb_find_host_pc(s, b->entry) == b && tb_find_host_pc(s, a2->entry) == a2);
     free(other);
     env_stop();
@@ -194,17 +226,19 @@ static void test_run(bool wx)
 {
     static const uint8_t bytes[] = {0xb8, 0x2a, 0, 0, 0, 0xc3}; /* mov eax, 42; ret */
     struct tb_store *s = env_start(4, wx);
-    uint8_t *code, *limit;
-    struct tb *tb = tb_alloc(env_cpu, 64, &code, &limit);
+    struct tb_room room;
+    struct tb *tb = tb_alloc(env_cpu, 64, &room);
+    uint8_t *code = room.code;
     int pages = 0;
     char line[256];
     FILE *maps;
 
     CHECK((s->rw_delta != 0) == wx);
     memcpy(tb_rw(s, code), bytes, sizeof(bytes));
-    tb_alloc_done(env_cpu, tb, code + sizeof(bytes));
+    set_parts(tb, code, sizeof(bytes), room.cold, 0);
+    tb_alloc_done(env_cpu, tb, room.cold);
     CHECK_EQ(((int (*)(void))(uintptr_t)code)(), 42);
-    CHECK(resident_pages(s->base, s->size) <= 512);
+    CHECK(resident_pages(s->base, s->size) <= 1024);
 
     maps = fopen("/proc/self/maps", "r");
     while (fgets(line, sizeof(line), maps)) {
@@ -232,8 +266,9 @@ int main(void)
     test_bad_size();
     test_refused(false);
     test_refused(true);
-    test_fill(false);
-    test_fill(true);
+    for (unsigned i = 0; i < 4; i++) {
+        test_fill(i & 1, i & 2);
+    }
     test_cancel_and_retry();
     test_min_always_fits();
     test_flush_every();

@@ -11,7 +11,7 @@ void lower_record(struct lower *l, uint8_t *pc, unsigned guest_off, unsigned kin
         return;
     }
     struct state_rec *r = &l->recs[l->n_recs++];
-    r->host_off = (uint32_t)(pc - l->code0);
+    r->host_off = (uint32_t)(l->cold0 ? pc - l->cold0 + l->tbw->hot_size + 1 : pc - l->tbw->entry);
     r->guest_off = (uint16_t)guest_off;
     r->kind = (uint8_t)kind;
     r->x87 = l->x87;
@@ -327,7 +327,7 @@ static void lower_entry(struct lower *l)
     }
 }
 
-/* Copies of the decoded instructions that helpers need at run time, in front of the code. */
+/* Copies of the decoded instructions that helpers need at run time, in front of the cold code. */
 static uint8_t *place_insns(struct lower *l, uint8_t *code, uint8_t *limit)
 {
     uint8_t *p = (uint8_t *)(((uintptr_t)code + 15) & ~15ul);
@@ -345,18 +345,42 @@ static uint8_t *place_insns(struct lower *l, uint8_t *code, uint8_t *limit)
     return (uint8_t *)(((uintptr_t)p + 15) & ~15ul);
 }
 
-uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, uint8_t *code, uint8_t *limit)
+/* Exits that loops take, once they are linked. */
+static void lower_loop_exits(struct lower *l)
 {
-    static __thread struct lower lw;    /* large; one translation at a time per thread */
-    struct lower *l = &lw;
-    struct tb_store *store = c->vm->store;
+    unsigned n = l->n_cold;
 
+    for (unsigned i = 0; i < n; i++) {
+        if (l->cold[i].kind == COLD_EXIT && lower_exit_is_backward(l, &l->cold[i])) {
+            l->x87 = l->cold[i].x87;
+            l->cold[i].kind = COLD_DONE;
+            lower_cold_exit(l, &l->cold[i]);
+        }
+    }
+}
+
+static void lower_cold(struct lower *l)
+{
+    for (unsigned i = 0; i < l->n_cold; i++) {
+        l->x87 = l->cold[i].x87;
+        switch (l->cold[i].kind) {
+        case COLD_EXIT: lower_cold_exit(l, &l->cold[i]); break;
+        case COLD_DONE: break;
+        case COLD_UNLINKED: lower_cold_unlinked(l, &l->cold[i]); break;
+        default: lower_cold_access(l, &l->cold[i]); break;
+        }
+    }
+}
+
+static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_block *ir, struct tb *tb)
+{
     l->ir = ir;
     l->c = c;
     l->tb = tb;
-    l->tbw = tb_rw(store, tb);
+    l->tbw = tb_rw(c->vm->store, tb);
     l->opt = &c->vm->opt;
     l->n_cold = l->n_recs = 0;
+    l->cold0 = NULL;
     l->x87.at = 0;
     l->waits = lower_is_waiting_loop(ir);
     l->open_cold = -1;
@@ -365,32 +389,43 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     l->bextr = host_features()->bmi1 && c->vm->opt.host_bmi2;
     l->windows = !c->vm->opt.no_windows && !(ir->key.hflags & (HF_AC | HF_SEGS)) && (ir->key.hflags & HF_CODE_MASK);
     lower_forget(l);
-    l->b = (struct x64_buf) { code, limit, (uint8_t *)tb_rw(store, code) - code, false };
-    code = tb_place_exits(c, tb, ir->n_exits, code);
-    code = place_insns(l, code, limit);
-    if (!code || code >= limit) {
+}
+
+uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, const struct tb_room *room)
+{
+    static __thread struct lower lw;    /* large; one translation at a time per thread */
+    struct lower *l = &lw;
+    bool split = room->code != NULL;
+    uint8_t *cold;
+
+    lower_start(l, c, ir, tb);
+    l->b = (struct x64_buf) { room->code, room->code_limit, (uint8_t *)l->tbw - (uint8_t *)tb, false };
+    cold = place_insns(l, tb_place_exits(c, tb, ir->n_exits, room->cold), room->cold_limit);
+    if (!cold || cold >= room->cold_limit) {
         return NULL;
     }
-    l->b.p = l->code0 = code;
-    l->tbw->entry = code;
+    if (!split) {
+        l->b.p = cold;
+        l->b.limit = room->cold_limit;
+    }
+    l->tbw->entry = l->b.p;
     lower_entry(l);
     for (unsigned i = 0; i < ir->n_ops; i++) {
         lower_one(l, i);
     }
-    for (unsigned i = 0; i < l->n_cold; i++) {
-        l->x87 = l->cold[i].x87;
-        if (l->cold[i].kind == COLD_EXIT) {
-            lower_cold_exit(l, &l->cold[i]);
-        } else {
-            lower_cold_access(l, &l->cold[i]);
-        }
+    lower_loop_exits(l);
+    l->tbw->hot_size = (uint32_t)(l->b.p - l->tbw->entry);
+    if (split) {
+        l->b.p = cold;
+        l->b.limit = room->cold_limit;
     }
+    l->tbw->cold = l->cold0 = l->b.p;
+    lower_cold(l);
     if (l->b.overflow) {
         return NULL;
     }
-    l->tbw->code_end = l->b.p;
-    l->tbw->host_size = (uint32_t)(l->b.p - code);
-    size_t n = state_map_encode(l->recs, l->n_recs, l->b.p + l->b.rw_delta, (size_t)(limit - l->b.p));
+    l->tbw->host_size = l->tbw->hot_size + (uint32_t)(l->b.p - l->cold0);
+    size_t n = state_map_encode(l->recs, l->n_recs, l->b.p + l->b.rw_delta, (size_t)(room->cold_limit - l->b.p));
     if (l->n_recs && !n) {
         return NULL;
     }

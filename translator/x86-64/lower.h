@@ -3,7 +3,7 @@
  * lower.h - IR -> host code, shared by the lower_*.c files.
  *
  * The hot path is emitted in IR order; what is rarely taken (slow accesses, exit stubs of taken branches) is collected
- * as `cold` items and emitted behind it.  ADDR leaves the operand's host address as [r10 + r11]; r9 is free for the op
+ * as `cold` items and emitted after it, to another part of the code cache.  ADDR leaves the operand's host address as [r10 + r11]; r9 is free for the op
  * that uses it.
  */
 #ifndef XBT_X64_LOWER_H
@@ -17,7 +17,7 @@
 #define MAX_COLD (IR_MAX_INSNS * 3)
 #define MAX_RECS (IR_MAX_INSNS * 8)
 
-enum cold_kind { COLD_ACCESS, COLD_EXIT };
+enum cold_kind { COLD_ACCESS, COLD_EXIT, COLD_UNLINKED, COLD_DONE };
 
 struct cold {
     uint8_t kind;
@@ -30,6 +30,7 @@ struct cold {
     uint8_t *resume;         /* the op that uses the address */
     uint8_t *after;          /* behind the ops [use, use_end) */
     uint8_t *branch;         /* COLD_EXIT: rel32 field of the branch to the stub */
+    uint8_t *out[2];         /* COLD_UNLINKED: jumps to it, besides that of the exit */
     uint8_t *leave_window;   /* jump from a window access whose page is another one */
     bool close_window;       /* there: a load looks up the read table, but stores may follow in the window */
     struct x87_last x87;     /* as lower.x87, at the ADDR */
@@ -52,7 +53,7 @@ struct lower {
     struct guest_cpu *c;
     struct tb *tb;           /* rx pointer: for addresses in code */
     struct tb *tbw;          /* rw pointer: for stores */
-    uint8_t *code0;
+    uint8_t *cold0;          /* where cold code begins; NULL: not yet */
     const struct xbt_options *opt;
     unsigned n_cold, n_recs;
     int open_cold;           /* ADDR whose ops are being emitted; -1 none */
@@ -136,10 +137,12 @@ void lower_track(struct lower *l, const struct ir_op *o);
 /* lower_exit.c */
 void lower_exit_op(struct lower *l, unsigned index);
 bool lower_is_waiting_loop(const struct ir_block *ir);
+bool lower_exit_is_backward(struct lower *l, const struct cold *k);
 void lower_cold_exit(struct lower *l, struct cold *k);
+void lower_cold_unlinked(struct lower *l, const struct cold *k);
 
-/* The whole block into tb's memory; returns the rx end, or NULL when it does not fit. */
-uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, uint8_t *code, uint8_t *limit);
+/* The whole block into tb's memory; returns the rx end of its cold part, or NULL when it does not fit. */
+uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, const struct tb_room *room);
 
 /* hostcpu.c: features of this host, found once. */
 struct host_features { bool bmi1, bmi2, fast_pext, avx, xsave; uint32_t xcr0; };

@@ -2,7 +2,7 @@
 /*
  * lower_exit.c - ways out of a block.
  *
- * A direct exit is a branch (site A) to a stub:
+ * A direct exit is a branch (site A) to a stub, whose part `unlinked` is in the cold code:
  *     full:      make the flags, when they are nowhere; save them, when they are not in cpu->fl
  *     noflags:   [backward, or out of a waiting loop: is something pending?]
  *                [other page: is it still mapped as when linked?]
@@ -40,16 +40,31 @@ bool lower_is_waiting_loop(const struct ir_block *ir)
     return self && reads;
 }
 
+static bool is_backward(const struct lower *l, uint64_t lip)
+{
+    return lip <= l->ir->lip + l->guest_off || l->waits;
+}
+
+static void add_cold(struct lower *l, const struct cold *k)
+{
+    if (l->n_cold == MAX_COLD) {
+        l->b.overflow = true;
+        return;
+    }
+    l->cold[l->n_cold++] = *k;
+}
+
 /* The stub at the current position; `branch` is site A or NULL. */
-static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
+static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
 {
     struct x64_buf *b = &l->b;
+    const struct ir_op *o = &l->ir->ops[index];
     unsigned slot = o->slot;
     struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[slot]);
     uint64_t lip = exit_lip(l, slot);
-    bool backward = lip <= l->ir->lip + l->guest_off || l->waits;
+    bool backward = is_backward(l, lip);
     bool cross = (lip ^ l->ir->lip) >> 12;
-    uint8_t *out[2] = { NULL, NULL };
+    struct cold k = { .kind = COLD_UNLINKED, .op = (uint16_t)index };
 
     x->branch_full = x64_here(b);
     if (o->fl_recipe) {
@@ -70,13 +85,13 @@ static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
     uint8_t *checks = x64_here(b);
     if (backward) {
         x64_alu_mi(b, 7, 4, X64_ENV(exit_request), 0);
-        out[0] = x64_jcc(b, CC_NE, NULL);
+        k.out[0] = x64_jcc(b, CC_NE, NULL);
     }
     if (cross) {
         x64_mov_rm(b, 8, X_R9, X64_ENV(cp));
         x64_alu_mi(b, 7, 4, x64_at(X_R9, (int32_t)(4 * cp_slot(lip))), 0x7fffffff);
         x->cp_imm = x64_here(b) - 4;
-        out[1] = x64_jcc(b, CC_NE, NULL);
+        k.out[1] = x64_jcc(b, CC_NE, NULL);
     }
     x->lip = lip;
     x->taken = o->op != IR_GOTO || o->in->row->cls == CL_CALL_REL || o->in->row->cls == CL_JMP_REL;
@@ -84,30 +99,41 @@ static void emit_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
     x->branch = branch;
     x->branch_noflags = !backward && !cross ? NULL : !o->fl_in_host || o->site == SK_RECIPE ? checks : x->branch_full;
     x->jump = x64_jmp_aligned(b, NULL);
-    x->jump_unlinked = x64_here(b);
-    x64_patch_rel32(b, x->jump, x->jump_unlinked);
-    for (unsigned i = 0; i < 2; i++) {
-        if (out[i]) {
-            x64_patch_rel32(b, out[i], x->jump_unlinked);
-        }
-    }
-    x64_lea_rip(b, X_R11, &l->tbw->exit[slot]);
-    lower_call_thunk(l, TH_UNLINKED);
-    /* guest_off is the branch, where RIP is for a target out of reach; else the exit's target is the state's RIP. */
-    bool recipe = o->site == SK_RECIPE && (backward || cross);
-    lower_record(l, x64_here(b), l->guest_off, recipe ? SK_RECIPE : SK_ENV, &o->rc);
     if (branch) {
         x64_patch_rel32(b, branch, x->branch_full);
     }
+    if (l->cold0) {
+        lower_cold_unlinked(l, &k);
+    } else {
+        add_cold(l, &k);
+    }
+}
+
+/* What an exit does that is not linked, or may not follow its link now. */
+void lower_cold_unlinked(struct lower *l, const struct cold *k)
+{
+    struct x64_buf *b = &l->b;
+    const struct ir_op *o = &l->ir->ops[k->op];
+    struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[o->slot]);
+
+    lower_at_insn_of(l, k->op);
+    x->jump_unlinked = x64_here(b);
+    x64_patch_rel32(b, x->jump, x->jump_unlinked);
+    for (unsigned i = 0; i < 2; i++) {
+        if (k->out[i]) {
+            x64_patch_rel32(b, k->out[i], x->jump_unlinked);
+        }
+    }
+    x64_lea_rip(b, X_R11, &l->tbw->exit[o->slot]);
+    lower_call_thunk(l, TH_UNLINKED);
+    /* guest_off is the branch, where RIP is for a target out of reach; else the exit's target is the state's RIP. */
+    bool recipe = o->site == SK_RECIPE && (x->cross_page || is_backward(l, x->lip));
+    lower_record(l, x64_here(b), l->guest_off, recipe ? SK_RECIPE : SK_ENV, &o->rc);
 }
 
 static void taken_branch(struct lower *l, unsigned index, uint8_t *branch)
 {
-    if (l->n_cold == MAX_COLD) {
-        l->b.overflow = true;
-        return;
-    }
-    l->cold[l->n_cold++] = (struct cold) { .kind = COLD_EXIT, .op = (uint16_t)index, .branch = branch };
+    add_cold(l, &(struct cold) { .kind = COLD_EXIT, .op = (uint16_t)index, .branch = branch });
 }
 
 static void short_jump_to_here(struct lower *l, uint8_t *disp8)
@@ -239,7 +265,7 @@ void lower_exit_op(struct lower *l, unsigned index)
     case IR_GOTO: {
         /* The stub follows directly; a branch to it is only worth its bytes when linking can skip something. */
         uint8_t *branch = (o->fl_in_host || o->fl_recipe) && !l->ir->special ? x64_jmp_aligned(b, NULL) : NULL;
-        emit_stub(l, o, branch);
+        emit_stub(l, index, branch);
         break;
     }
     default:
@@ -248,11 +274,15 @@ void lower_exit_op(struct lower *l, unsigned index)
     }
 }
 
+bool lower_exit_is_backward(struct lower *l, const struct cold *k)
+{
+    lower_at_insn_of(l, k->op);
+    return is_backward(l, exit_lip(l, l->ir->ops[k->op].slot));
+}
+
 void lower_cold_exit(struct lower *l, struct cold *k)
 {
-    const struct ir_op *o = &l->ir->ops[k->op];
-
     lower_at_insn_of(l, k->op);
     lower_forget(l);
-    emit_stub(l, o, k->branch);
+    emit_stub(l, k->op, k->branch);
 }
