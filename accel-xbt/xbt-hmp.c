@@ -24,6 +24,16 @@ static void print_vectors(Monitor *mon, const char *what, const XbtVectorList *l
     monitor_printf(mon, "\n");
 }
 
+static void print_helpers(Monitor *mon, const XbtHelperList *list)
+{
+    monitor_printf(mon, "  helpers:");
+    for (unsigned n = 0; list; list = list->next, n++) {
+        monitor_printf(mon, "%s %s %s: %" PRIu64, n && n % 5 == 0 ? "\n          " : "", list->value->name,
+                       list->value->opcode, list->value->count);
+    }
+    monitor_printf(mon, "\n");
+}
+
 static void print_cpu(Monitor *mon, const XbtCpuInfo *cpu)
 {
     const QDict *counters = qobject_to(QDict, cpu->counters);
@@ -37,6 +47,7 @@ static void print_cpu(Monitor *mon, const XbtCpuInfo *cpu)
     monitor_printf(mon, "  %-22s %15" PRId64 "  %s\n", name, qdict_get_int(counters, name), text);
 #include "tb-store/stats.inc"
 #undef STAT
+    print_helpers(mon, cpu->helpers);
     print_vectors(mon, "  exceptions", cpu->exceptions);
     print_vectors(mon, "  interrupts", cpu->interrupts);
 }

@@ -10,6 +10,7 @@
 #include "accel-xbt/xbt-accel.h"
 #include "qapi/qmp/qdict.h"
 #include "monitor/monitor-internal.h"
+#include "translator/decode.h"
 #include "xbt-qapi-commands.h"
 
 #ifndef XBT_VERSION
@@ -38,9 +39,65 @@ static XbtVectorList *vectors(const uint64_t *count, unsigned n)
     return list;
 }
 
+#define HELPERS_MAX 2048
+
 struct sums {
-    uint64_t stat[ST_COUNT], exc[32], irq[256];
+    uint64_t stat[ST_COUNT], exc[32], irq[256], helper[HELPERS_MAX];
 };
+
+static char *row_opcode(const struct insn_row *r)
+{
+    static const char *const map[] = { "", "0f", "0f38", "0f3a" };
+    static const char *const prefix[] = { [PX_66] = "66 ", [PX_F3] = "f3 ", [PX_F2] = "f2 " };
+    GString *s = g_string_new(r->pfx < ARRAY_SIZE(prefix) ? prefix[r->pfx] : NULL);
+
+    g_string_append_printf(s, "%s%02x", r->map < ARRAY_SIZE(map) ? map[r->map] : "", r->opcode);
+    if (r->ext >= 0) {
+        g_string_append_printf(s, "/%d", r->ext);
+    }
+    if (r->modrm >= 0) {
+        g_string_append_printf(s, "%02x", r->modrm);
+    } else if (r->modrm < -1) {
+        g_string_append(s, r->modrm == -2 ? " m" : " r");
+    }
+    return g_string_free(s, false);
+}
+
+static gint more_calls(gconstpointer a, gconstpointer b)
+{
+    uint64_t x = ((const XbtHelper *)a)->count, y = ((const XbtHelper *)b)->count;
+
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static XbtHelper *helper_new(const char *name, char *opcode, uint64_t count)
+{
+    XbtHelper *h = g_new0(XbtHelper, 1);
+
+    *h = (XbtHelper) { .name = g_strdup(name), .opcode = opcode, .count = count };
+    return h;
+}
+
+static XbtHelperList *helpers(const uint64_t *count)
+{
+    XbtHelperList *list = NULL, **tail = &list;
+    GList *sorted = NULL;
+
+    for (unsigned i = 0; i < insn_row_count; i++) {
+        if (count[i]) {
+            sorted = g_list_prepend(sorted, helper_new(insn_rows[i].name, row_opcode(&insn_rows[i]), count[i]));
+        }
+    }
+    if (count[insn_row_count]) { /* the form that lift.c makes */
+        sorted = g_list_prepend(sorted, helper_new("sti (block goes on)", g_strdup("fb"), count[insn_row_count]));
+    }
+    sorted = g_list_sort(sorted, more_calls);
+    for (GList *l = sorted; l; l = l->next) {
+        QAPI_LIST_APPEND(tail, (XbtHelper *)l->data);
+    }
+    g_list_free(sorted);
+    return list;
+}
 
 static XbtCpuInfo *cpu_info(const struct sums *s, int index)
 {
@@ -53,6 +110,7 @@ static XbtCpuInfo *cpu_info(const struct sums *s, int index)
     info->has_cpu_index = index >= 0;
     info->cpu_index = index;
     info->counters = QOBJECT(counters);
+    info->helpers = helpers(s->helper);
     info->exceptions = vectors(s->exc, ARRAY_SIZE(s->exc));
     info->interrupts = vectors(s->irq, ARRAY_SIZE(s->irq));
     return info;
@@ -65,6 +123,9 @@ static void read_counters(const struct guest_cpu *c, struct sums *s)
     }
     uint64_t others = s->stat[ST_ENTERS] + s->stat[ST_JC_INLINE];
     s->stat[ST_CHAINED] = s->stat[ST_EXECUTIONS] > others ? s->stat[ST_EXECUTIONS] - others : 0;
+    for (unsigned i = 0; i <= insn_row_count; i++) {
+        s->helper[i] = qatomic_read(&c->helper_count[i]);
+    }
     for (unsigned i = 0; i < ARRAY_SIZE(s->exc); i++) {
         s->exc[i] = qatomic_read(&c->exc_count[i]);
     }
@@ -161,6 +222,7 @@ XbtInfo *qmp_query_xbt(Error **errp)
 
 void xbt_qmp_init(void)
 {
+    g_assert(insn_row_count < HELPERS_MAX);
     XBT_QMP_REGISTER("query-xbt", qmp_marshal_query_xbt);
     XBT_QMP_REGISTER("query-xbt-blocks", qmp_marshal_query_xbt_blocks);
 }

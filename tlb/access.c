@@ -17,6 +17,8 @@ static void __attribute__((noinline))
 read_slow(struct guest_cpu *c, uint64_t lin, void *buf, uint32_t size, enum mmu_mode m)
 {
     struct tlb_part p[2];
+
+    c->stat[ST_SLOW_HELPER_READ]++;
     unsigned n = tlb_resolve(c, tlb_lin(c, lin), size, ACC_READ, m, p);
 
     if (unlikely(c->dr[7] & 0xff)) {
@@ -32,6 +34,8 @@ static void __attribute__((noinline))
 write_slow(struct guest_cpu *c, uint64_t lin, const void *buf, uint32_t size, enum mmu_mode m)
 {
     struct tlb_part p[2];
+
+    c->stat[ST_SLOW_HELPER_WRITE]++;
     unsigned n = tlb_resolve(c, tlb_lin(c, lin), size, ACC_WRITE, m, p);
     bool leave = unlikely(c->dr[7] & 0xff) && tlb_watch_hit(c, lin, size, true);
 

@@ -202,6 +202,21 @@ static struct tlb_log *log_room(struct guest_cpu *c, bool global)
     return l;
 }
 
+static void note_key(struct tlb_space *s, uint64_t lin, unsigned key)
+{
+    uint64_t k = (lin & PAGE_MASK) | key;
+
+    for (uint32_t i = 0; i < s->n_keyed && i < KEYED_MAX; i++) {
+        if (s->keyed[i] == k) {
+            return;
+        }
+    }
+    if (s->n_keyed < KEYED_MAX) {
+        s->keyed[s->n_keyed] = k;
+    }
+    s->n_keyed += s->n_keyed <= KEYED_MAX;
+}
+
 void tlb_fill(struct guest_cpu *c, uint64_t lin, unsigned table, uint8_t *host, const struct walk_result *w,
               uint64_t ram_addr)
 {
@@ -227,6 +242,9 @@ void tlb_fill(struct guest_cpu *c, uint64_t lin, unsigned table, uint8_t *host, 
         filter_add(&v->global, lin >> 21);
         tlb_note_size(&v->global_large, lin, w->page_size);
     }
+    if (unlikely(w->key)) {
+        note_key(s, lin, w->key);
+    }
     entry_put(v, s, table, lin, host);
 }
 
@@ -245,6 +263,7 @@ void tlb_log_flush(struct guest_cpu *c, struct tlb_space *s, unsigned which)
     }
     l->count = 0;
     v->log_total -= n;
+    c->stat[ST_FLUSHED_ENTRIES] += n;
     large_clear(&l->large);
     if (n > LOG_KEEP) {
         fpu_park(c);

@@ -27,6 +27,7 @@ void tlb_space_flush(struct guest_cpu *c, struct tlb_space *s)
 {
     tlb_log_flush(c, s, 0);
     tlb_log_flush(c, s, 1);
+    s->n_keyed = 0;
     tlb_cc_clear(&s->user);
 }
 
@@ -152,6 +153,46 @@ static void page_clear(struct tlb_vcpu *v, struct tlb_space *s, uint64_t lin)
             tlb_entry_clear(v, s, t, lin);
         }
     }
+}
+
+static void keyed_flush(struct guest_cpu *c, struct tlb_space *s, uint32_t denied)
+{
+    uint32_t kept = 0;
+
+    if (s->n_keyed > KEYED_MAX) {
+        tlb_log_flush(c, s, 0);
+        tlb_log_flush(c, s, 1);
+        s->n_keyed = 0;
+    }
+    for (uint32_t i = 0; i < s->n_keyed; i++) {
+        if (denied >> (2 * (s->keyed[i] & 15)) & 3) {
+            page_clear(c->tlb, s, s->keyed[i] & PAGE_MASK);
+        } else {
+            s->keyed[kept++] = s->keyed[i];
+        }
+    }
+    s->n_keyed = kept;
+}
+
+/* Guests that guard their code with a key (V8) write PKRU hundreds of times a second. */
+void tlb_flush_pkru(struct guest_cpu *c, uint32_t denied)
+{
+    struct tlb_vcpu *v = c->tlb;
+
+    if (!v || !denied) {
+        return;
+    }
+    if ((denied & 3) || v->nested) { /* nearly all pages have key 0; spaces of ASIDs know PKRU by their sig */
+        tlb_flush_all(c, TLBF_PKRU);
+        return;
+    }
+    stat_flush(c, TLBF_PKRU);
+    for (unsigned i = 0; i < v->max_spaces; i++) {
+        if (v->space[i].mapped) {
+            keyed_flush(c, &v->space[i], denied);
+        }
+    }
+    v->gen++;
 }
 
 /* One address in one space, and the global mappings of it everywhere. */

@@ -113,6 +113,7 @@ bool tlb_watch_hit(struct guest_cpu *c, uint64_t lin, uint32_t size, bool write)
     static const uint8_t len_of[4] = { 1, 2, 8, 4 };
     unsigned hits = 0;
 
+    c->stat[ST_SLOW_WATCH]++;
     for (unsigned n = 0; n < 4; n++) {
         unsigned len = len_of[c->dr[7] >> (18 + 4 * n) & 3];
         uint64_t at = c->dr[n] & ~(uint64_t)(len - 1);
@@ -160,6 +161,7 @@ static void part_store(struct guest_cpu *c, enum mmu_mode mode, struct tlb_part 
                        const struct walk_result *w)
 {
     if (!(pg->flags & PHYS_RAM)) {
+        c->stat[ST_SLOW_WRITE_ROM]++;
         p->rom = p->host; /* the store goes to the device behind it */
         p->host = NULL;
         return;
@@ -307,6 +309,7 @@ bool tlb_part_smc(struct guest_cpu *c, const struct tlb_part *p)
     }
     c->stat[ST_SLOW_WRITE_CODE]++;
     if (tb_range_has_code(c->vm->store, p->ram_addr, p->len)) {
+        c->stat[ST_SLOW_WRITE_DEAD]++;
         tb_invalidate_range(c, p->ram_addr, p->len, c->unwind_pc ? TBD_SMC_SELF : TBD_SMC_OTHER, &hit);
     }
     return hit;

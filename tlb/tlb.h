@@ -80,6 +80,9 @@ enum tlb_flush_cause {
 };
 /* All spaces, global too.  Causes that the guest's own registers are (CR0 to PKRU, OTHER): of the current ASID. */
 void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why);
+/* PKRU has changed; `denied` are the bits that were set: entries of the pages with these keys go, execution is not
+ * concerned. */
+void tlb_flush_pkru(struct guest_cpu *c, uint32_t denied);
 void tlb_flush_nonglobal(struct guest_cpu *c, enum tlb_flush_cause why);   /* all spaces, keep global */
 void tlb_flush_page(struct guest_cpu *c, uint64_t lin);                    /* INVLPG: current PCID + global */
 void tlb_flush_pcid(struct guest_cpu *c, unsigned pcid);                   /* INVPCID type 1 */
@@ -103,6 +106,7 @@ struct walk_result {
     uint64_t page_size;  /* 4 KiB, 2/4 MiB, 1 GiB; 4 KiB with paging off */
     bool writable;       /* a write would need no further permission or D bit update */
     bool global, user;
+    uint8_t key;         /* protection key of a user page under CR4.PKE, else 0 */
     uint32_t error;      /* page-fault error code when !ok */
     bool ok;
     bool npf;            /* !ok: nested page fault at gpa instead; npf_info is its EXITINFO1 */

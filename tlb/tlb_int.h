@@ -64,6 +64,7 @@ struct fill_rec {
 #define REC_TABLE(key) ((unsigned)(key) & 15u)
 #define REC_LIN(key) (((key) >> 4) << 12)
 #define REV_BITS 16
+#define KEYED_MAX 64u
 #define REV_HEAD 0x80000000u
 #define LOG_BITS 18                    /* a reference is (space * 2 + log) << LOG_BITS | index, plus 1 */
 
@@ -122,6 +123,8 @@ struct tlb_space {
     struct tlb_log log[2]; /* 0: non-global, 1: global */
     uint64_t *touched;     /* region << 8 | mask of tables; 0 = free slot */
     uint32_t n_regions, n_pages;
+    uint32_t n_keyed;      /* above KEYED_MAX: the list is incomplete */
+    uint64_t keyed[KEYED_MAX]; /* pages filled with a protection key other than 0: page address | key; may be stale */
     struct tlb_cc user;
 };
 

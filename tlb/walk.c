@@ -443,6 +443,7 @@ struct walk_result tlb_walk(struct guest_cpu *c, uint64_t lin, enum access acc, 
     struct path p;
     uint32_t err;
 
+    c->stat[ST_PAGE_WALKS]++;
     lin = tlb_lin(c, lin);
     if (!(c->cr[0] & CR0_PG)) {
         r.gpa = lin & c->a20_mask;
@@ -476,6 +477,7 @@ struct walk_result tlb_walk(struct guest_cpu *c, uint64_t lin, enum access acc, 
     r.page_size = p.page_size;
     r.global = (leaf & PTE_G) && (c->cr[4] & CR4_PGE);
     r.user = p.rights & PTE_U;
+    r.key = r.user && (c->cr[4] & CR4_PKE) && cpu_lma(c) ? leaf >> 59 & 15 : 0;
     r.writable = (leaf & PTE_D) && (acc == ACC_WRITE || !rights_error(c, &p, ACC_WRITE, mode));
     r.ok = true;
     if (unlikely(root.nested)) {

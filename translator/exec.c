@@ -132,6 +132,7 @@ void *xbt_thunk_read(struct guest_cpu *c, uint64_t lin, uint32_t flags)
 {
     check_before_page(c, lin, flags);
     c->slow_flags = (flags & TH_F_SS) != 0;
+    c->stat[ST_SLOW_READ]++;
     void *p = tlb_slow_read(c, lin, flags & 0xffff);
     resume_after_access(c);
     return p;
@@ -142,7 +143,9 @@ void *xbt_thunk_write(struct guest_cpu *c, uint64_t lin, uint32_t flags)
     check_before_page(c, lin, flags);
     c->slow_flags = (flags & TH_F_SS) != 0;
     c->commit.active = 0;
+    c->stat[ST_SLOW_WRITE]++;
     void *p = tlb_slow_write(c, lin, flags & 0xffff, (flags & TH_F_RMW) != 0);
+    c->stat[ST_SLOW_COMMIT] += c->commit.active;
     resume_after_access(c);
     return p;
 }
@@ -170,11 +173,19 @@ static void advance(struct guest_cpu *c, const struct dec_insn *in)
     c->rip = dec_next_ip(in);
 }
 
+static void count_helper(struct guest_cpu *c, const struct dec_insn *in)
+{
+    size_t row = (size_t)(in->row - insn_rows);
+
+    c->stat[ST_HELPER_CALLS]++;
+    c->helper_count[row < insn_row_count ? row : insn_row_count]++; /* the last: STI's form inside of a block */
+}
+
 void xbt_thunk_helper(struct guest_cpu *c, const struct dec_insn *in)
 {
     uint64_t smc = c->stat[ST_SLOW_WRITE_CODE];
 
-    c->stat[ST_HELPER_CALLS]++;
+    count_helper(c, in);
     int r = in->row->helper(c, in);
     /* A device may have been asked: what it requests is delivered before the next instruction. */
     if (r == HELP_NEXT && c->stat[ST_SLOW_WRITE_CODE] == smc && !(c->hflags & HF_SPECIAL) && !c->exit_request) {
@@ -184,12 +195,13 @@ void xbt_thunk_helper(struct guest_cpu *c, const struct dec_insn *in)
     if (r == HELP_NEXT) {
         advance(c, in);
     }
+    c->stat[ST_EXIT_HELPER_CODE] += c->stat[ST_SLOW_WRITE_CODE] != smc;
     leave_to_loop(c, LEAVE_HELPER);
 }
 
 const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in)
 {
-    c->stat[ST_HELPER_CALLS]++;
+    count_helper(c, in);
     int r = in->row->helper(c, in);
     if (r == HELP_NEXT) {
         advance(c, in);
@@ -405,10 +417,13 @@ static bool handle_requests(struct guest_cpu *c)
     uint32_t req = __atomic_exchange_n(&c->exit_request, 0, __ATOMIC_SEQ_CST);
 
     c->stat[ST_EXIT_REQUEST]++;
+    c->stat[ST_REQUEST_POLL] += (req & (XREQ_POLL | XREQ_IRQ_WINDOW | XREQ_STOP)) != 0;
     if (req & XREQ_TLB_FLUSH) {
+        c->stat[ST_REQUEST_TLB]++;
         tlb_flush_all(c, TLBF_MEMMAP);
     }
     if (req & XREQ_CACHE_FLUSH) {
+        c->stat[ST_CACHE_DEBUG]++;
         flush_cache(c);
     }
     if (req & (XREQ_POLL | XREQ_IRQ_WINDOW | XREQ_STOP)) {
@@ -457,6 +472,7 @@ static void leave_unlinked(struct guest_cpu *c)
     tb_restore_state(c, c->unwind_pc);
     c->unwind_pc = 0;
     c->stat[ST_EXIT_UNLINKED]++;
+    c->stat[!x->to ? ST_EXIT_UNLINKED_NEW : c->exit_request ? ST_EXIT_UNLINKED_REQ : ST_EXIT_UNLINKED_PAGE]++;
     rip = cpu_code64(c) ? rip : (uint32_t)rip;
     if (x->taken && !rip_reachable(c, rip)) {
         refuse_branch(c);
@@ -473,9 +489,17 @@ static void dispatch_leave(struct guest_cpu *c, unsigned why)
         return;
     case LEAVE_INDIRECT:
         c->stat[ST_EXIT_INDIRECT]++;
+        c->stat[ST_EXIT_INDIRECT_REQ] += c->exit_request != 0;
         break;
     case LEAVE_HELPER:
         c->stat[ST_EXIT_HELPER]++;
+        c->stat[ST_EXIT_HELPER_REQ] += c->exit_request != 0;
+        break;
+    case LEAVE_SPECIAL:
+        c->stat[ST_EXIT_SPECIAL]++;
+        break;
+    case LEAVE_RECHECK:
+        c->stat[ST_EXIT_RECHECK]++;
         break;
     default:
         break;
@@ -502,8 +526,10 @@ static const void *code_for(struct guest_cpu *c, uint64_t lip, bool special)
     if (c->exit_from && flushes == c->flush_epoch && !special) {
         chain(c, c->exit_from, tb, lip, &page);
     }
+    /* Who comes by a direct exit is linked or looked up again; he would only push others out. */
+    bool direct = c->exit_from != NULL;
     c->exit_from = NULL;
-    if (!special && !opt->no_jc && tb->n_pages && !tb->invalid) {
+    if (!direct && !special && !opt->no_jc && tb->n_pages && !tb->invalid) {
         tlb_jc_insert(c, lip, tb->entry);
     }
     return tb->entry;
@@ -618,6 +644,8 @@ enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
         c->unwind_pc = 0;
         if (c->leave) {
             dispatch_leave(c, c->leave);
+        } else {
+            c->stat[ST_EXIT_FAULT] += c->in_code;
         }
     }
     for (;;) {

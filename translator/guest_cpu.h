@@ -326,6 +326,7 @@ struct guest_cpu {
     void *opaque;                /* embedder's CPU pointer */
     void *jmpbuf[8];             /* the loop's recovery point */
     uint32_t index;              /* vCPU number */
+    uint64_t *helper_count;      /* calls of helpers by row of insn_rows[], and one more */
     uint64_t stat[192];          /* counters, enum from tb-store/stats.inc */
     uint64_t exc_count[32], int_count[256];
 

@@ -257,6 +257,7 @@ static inline uint64_t step(struct guest_cpu *c, struct str *s, uint64_t n)
     uint64_t dlin = s->has_dst ? str_lin(c, s->dst, d_o, s->size) : 0;
     uint64_t done = n > 1 && !c->vm->opt.no_bulk ? run(c, s, so, slin, d_o, dlin, n) : 0;
 
+    c->stat[done ? ST_STRING_RUNS : ST_STRING_ELEMENTS]++;
     if (!done) {
         element(c, s, slin, dlin);
         done = 1;

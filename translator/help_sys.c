@@ -323,11 +323,11 @@ static void check_pke(struct guest_cpu *c)
 
 void cpu_set_pkru(struct guest_cpu *c, uint32_t v)
 {
-    if (c->pkru == v)
-        return;
+    uint32_t denied = v & ~c->pkru;
+
     c->pkru = v;
     if (c->cr[4] & CR4_PKE)
-        tlb_flush_all(c, TLBF_PKRU);
+        tlb_flush_pkru(c, denied);
 }
 
 int help_rdpkru(struct guest_cpu *c, const struct dec_insn *in)

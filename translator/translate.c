@@ -205,6 +205,7 @@ static struct tb *alloc_or_flush(struct guest_cpu *c, size_t min, struct tb_room
     struct tb *tb = tb_alloc(c, min, room);
 
     if (!tb) {
+        c->stat[ST_CACHE_FULL]++;
         tb_flush(c);
         c->flush_epoch++;
         tb = tb_alloc(c, min, room);
@@ -279,6 +280,7 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
             break;
         }
         tb_alloc_cancel(c, tb);
+        c->stat[ST_RETRANSLATED]++;
         if (min < ROOM) {
             min = ROOM;
         } else {

@@ -10,9 +10,10 @@
 #define GUARD 4096u
 #define STACK (256u * 1024)   /* below the CPU struct: host signal frames while rsp points at it, return addresses */
 
+/* The struct, and its counters by row. */
 static size_t cpu_bytes(void)
 {
-    return (sizeof(struct guest_cpu) + 4095) & ~4095ul;
+    return (sizeof(struct guest_cpu) + (insn_row_count + 1) * sizeof(uint64_t) + 4095) & ~4095ul;
 }
 
 struct guest_cpu *xbt_vcpu_alloc(void)
@@ -23,7 +24,9 @@ struct guest_cpu *xbt_vcpu_alloc(void)
         return NULL;
     }
     mprotect(p, GUARD, PROT_NONE);
-    return (struct guest_cpu *)(void *)(p + GUARD + STACK);
+    struct guest_cpu *c = (struct guest_cpu *)(void *)(p + GUARD + STACK);
+    c->helper_count = (uint64_t *)(c + 1);
+    return c;
 }
 
 void xbt_vcpu_free(struct guest_cpu *c)

@@ -66,6 +66,11 @@ class Queries(unittest.TestCase):
             self.assertEqual(sorted(cpu['counters']), sorted(COUNTERS))
             self.assertGreaterEqual(min(cpu['counters'].values()), 0)
 
+    def test_each_counter_is_explained(self):
+        with open(os.path.join(TOP, 'docs/counters.md'), encoding='utf-8') as file:
+            text = file.read()
+        self.assertEqual([name for name in COUNTERS if f'`{name}`' not in text], [])
+
     def test_total_is_the_sum(self):
         self.stop()
         info = self.m.cmd('query-xbt')
@@ -106,6 +111,42 @@ class Queries(unittest.TestCase):
                          {'smc-self', 'smc-other', 'dma', 'memmap', 'flush', 'debug'})
         dead = sum(store['invalidated'].values())
         self.assertLessEqual(store['blocks-live'] + dead, store['blocks-made'] * 1.01)
+
+    # ---- the counters of exits explain all of them ---------------------------
+
+    def test_counters_add_up(self):
+        """While the vCPU is stopped, exactly; docs/counters.md says this."""
+        self.m.sh('ls -lR /proc/sys /sys/class >/dev/null 2>&1; sleep 0.2')
+        self.stop()
+        total = self.m.cmd('query-xbt')['total']
+        n = total['counters']
+        self.assertEqual(n['enters'], sum(n[f'exit-{why}'] for why in (
+            'unlinked', 'indirect', 'helper', 'special', 'recheck', 'smc', 'fault')), n)
+        self.assertEqual(n['exit-unlinked'],
+                         n['exit-unlinked-new'] + n['exit-unlinked-page'] + n['exit-unlinked-request'])
+        self.assertEqual(n['helper-calls'], sum(h['count'] for h in total['helpers']))
+        self.assertLessEqual(n['slow-commit'], n['slow-write'])
+        self.assertLessEqual(n['slow-write-code-hit'], n['slow-write-code'])
+        self.assertLessEqual(n['exit-indirect-request'], n['exit-indirect'])
+        self.assertLessEqual(n['exit-helper-request'] + n['exit-helper-code'], 2 * n['exit-helper'])
+        self.assertLessEqual(n['cache-flush-full'] + n['cache-flush-debug'], n['cache-flushes'])
+        self.assertGreaterEqual(n['request-poll'] + n['request-tlb-flush'], n['exit-request'] * 0.99)
+        for name in ('exit-unlinked-new', 'exit-unlinked-page', 'exit-unlinked-request', 'exit-indirect-request',
+                     'exit-special', 'exit-fault', 'exit-smc', 'exit-helper', 'exit-helper-request', 'slow-read',
+                     'slow-write', 'slow-commit', 'slow-helper-read', 'slow-helper-write', 'slow-write-code-hit',
+                     'page-walks', 'tlb-entries-flushed', 'string-runs', 'string-elements', 'request-poll'):
+            self.assertGreater(n[name], 0, name)
+
+    def test_helpers(self):
+        before = {(h['name'], h['opcode']): h['count'] for h in self.m.cmd('query-xbt')['total']['helpers']}
+        self.m.sh('for i in 1 2 3 4 5 6 7 8 9; do cat /proc/uptime; done >/dev/null')
+        helpers = self.m.cmd('query-xbt')['total']['helpers']
+        after = {(h['name'], h['opcode']): h['count'] for h in helpers}
+        self.assertEqual(len(after), len(helpers), 'a row is there once')
+        self.assertEqual([h['count'] for h in helpers], sorted(after.values(), reverse=True))
+        for row in (('syscall', '0f05'), ('sysret', '0f07'), ('cpuid', '0fa2'), ('wrmsr', '0f30'), ('hlt', 'f4')):
+            self.assertGreater(after.get(row, 0), 0, (row, after))
+        self.assertGreaterEqual(after['syscall', '0f05'] - before['syscall', '0f05'], 9 * 4)
 
     def test_vectors(self):
         self.m.sh('ls -lR /proc/sys >/dev/null')
@@ -206,7 +247,7 @@ class Queries(unittest.TestCase):
         self.assertRegex(text, r'^xbt \d+\.\d+.* for QEMU 7\.2')
         for name in COUNTERS:
             self.assertRegex(text, rf'(?m)^ +{name} +\d+  \w')
-        for word in ('code cache:', 'blocks:', 'invalidated:', 'exceptions:', 'interrupts:'):
+        for word in ('code cache:', 'blocks:', 'invalidated:', 'helpers:', 'exceptions:', 'interrupts:'):
             self.assertIn(word, text)
 
     def test_info_xbt_blocks(self):

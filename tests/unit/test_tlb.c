@@ -103,6 +103,70 @@ static void test_flush(void)
     c->cr[4] |= CR4_PGE;
 }
 
+static void pkru(uint32_t v)
+{
+    uint32_t denied = v & ~c->pkru;
+
+    c->pkru = v;
+    tlb_flush_pkru(c, denied);
+}
+
+/* Only pages whose key loses a right are dropped, in every mode; without room to list them, everything. */
+static void test_pkru(void)
+{
+    uint64_t key5 = U + 0x1000, key9 = U + 0x2000;
+
+    c->cr[4] |= CR4_PKE;
+    c->pkru = 0;
+    tlb_flush_all(c, TLBF_CR4);
+    map(pg, U, 0x345000 | RW | E_U);
+    map(pg, key5, 0x346000 | RW | E_U | 5ull << 59);
+    map(pg, key9, 0x347000 | RW | E_U | 9ull << 59);
+    mode(MMU_KERNEL_NOSMAP);
+    store(key5);
+    mode(MMU_USER);
+    struct code_page before = tlb_code_page(c, key5);
+    tlb_cp_note(c, key5, &before);
+    for (unsigned i = 0; i < 2; i++) {
+        store(U);
+        store(key5);
+        store(key9);
+        pkru(2u << 10);
+        CHECK(hit_w(U) && hit_r(U) && hit_w(key9) && !hit_w(key5) && c->cp[cp_slot(key5)] == before.cp_id);
+        load(key5);
+        CHECK_PF(tlb_slow_write(c, key5, 1, 0), key5, 0x27);
+        mode(MMU_KERNEL_NOSMAP);
+        CHECK(!hit_w(key5));
+        mode(MMU_USER);
+        pkru(1u << 18);
+        CHECK(hit_w(U) && hit_r(key5) && !hit_r(key9) && !hit_w(key9));
+        pkru(0);
+        CHECK(hit_w(U) && hit_r(key5));
+    }
+    /* A large page: all of it. */
+    map_at(pg, U + 0x600000, 0x600000 | RW | E_U | E_PS | 5ull << 59, 2);
+    store(U + 0x600000);
+    store(U + 0x7ff000);
+    pkru(1u << 10);
+    CHECK(!hit_w(U + 0x600000) && !hit_w(U + 0x7ff000) && hit_w(U));
+    /* Key 0. */
+    pkru(1);
+    CHECK(!hit_r(U));
+    pkru(0);
+    for (unsigned i = 0; i < 80; i++) {
+        map(pg, key5 + i * 4096ull, (0x400000 + i * 4096ull) | RW | E_U | 5ull << 59);
+        store(key5 + i * 4096ull);
+    }
+    pkru(1u << 10);
+    for (unsigned i = 0; i < 80; i++) {
+        CHECK(!hit_r(key5 + i * 4096ull));
+    }
+    c->cr[4] &= ~CR4_PKE;
+    c->pkru = 0;
+    tlb_flush_all(c, TLBF_CR4);
+    mode(MMU_KERNEL);
+}
+
 static void cr3(unsigned pcid, bool noflush)
 {
     c->cr[3] = (c->cr[3] & ~0xfffull) | pcid;
@@ -518,6 +582,7 @@ static void all(int format)
     CHECK_EQ(tlb_can_la57(c), format == TLB_TAGGED);
     test_fill();
     test_flush();
+    test_pkru();
     test_pcid();
     test_large();
     test_code();
