@@ -120,6 +120,26 @@ bad:
                "(for example ffffffff81000000-ffffffff81ffffff)");
 }
 
+static const char *const perfmap_names[] = {
+    [0] = "off", [XBT_PERF_MAP] = "map", [XBT_PERF_DUMP] = "jitdump", [XBT_PERF_MAP | XBT_PERF_DUMP] = "on",
+};
+
+static char *get_perfmap(Object *o, Error **errp)
+{
+    return g_strdup(perfmap_names[XBT_ACCEL(o)->perfmap]);
+}
+
+static void set_perfmap(Object *o, const char *v, Error **errp)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(perfmap_names); i++) {
+        if (!strcmp(v, perfmap_names[i])) {
+            XBT_ACCEL(o)->perfmap = i;
+            return;
+        }
+    }
+    error_setg(errp, "Property 'perfmap' is on, off, map or jitdump, not '%s'", v);
+}
+
 static char *get_tlb(Object *o, Error **errp)
 {
     static const char *const name[] = { "auto", "flat", "tagged" };
@@ -215,6 +235,7 @@ static void fill_options(const XbtAccelState *s)
     o->flush_every = s->flush_every;
     o->wx = s->wx;
     o->profile = s->profile;
+    o->perfmap = s->perfmap != 0;
     o->host_bmi2 = (ebx & bit_BMI2) && !(s->host_mask & XBT_NO_BMI2);
     o->host_avx = (ecx1 & bit_AVX) && (xcr0 & 6) == 6 && !(s->host_mask & XBT_NO_AVX);
     o->tlb_force = s->tlb == XBT_TLB_AUTO ? -1 : s->tlb == XBT_TLB_FLAT ? TLB_FLAT : TLB_TAGGED;
@@ -285,7 +306,7 @@ static bool start_engine(const XbtAccelState *s, Error **errp)
         error_setg(errp, "xbt: cannot start: %s", why ? why : "unknown reason");
         return false;
     }
-    return true;
+    return !s->perfmap || xbt_perfmap_init(s->perfmap, errp);
 }
 
 static int xbt_init_machine(MachineState *ms)
@@ -346,6 +367,8 @@ static void xbt_accel_class_init(ObjectClass *oc, void *data)
     add_str(oc, "dump", get_dump, set_dump, "Log stages: guest+ir+host+exit+exec");
     add_str(oc, "dump-filter", get_dump_filter, set_dump_filter, "Dump only blocks in lo-hi (hex)");
     add_str(oc, "tlb", get_tlb, set_tlb, "Software TLB: auto, flat or tagged");
+    add_str(oc, "perfmap", get_perfmap, set_perfmap, "Write /tmp/perf-PID.map and /tmp/jit-PID.dump for perf: "
+            "on (both), map, jitdump");
     add_str(oc, "host-features", get_host_features, set_host_features, "For tests: no-bmi2+no-avx");
     add_bool(oc, "one-insn", get_one_insn, set_one_insn, "One instruction per block");
     add_bool(oc, "wx", get_wx, set_wx, "Never map the code cache writable and executable at one address");

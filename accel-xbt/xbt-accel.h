@@ -26,6 +26,10 @@ enum xbt_tlb_prop { XBT_TLB_AUTO, XBT_TLB_FLAT, XBT_TLB_TAGGED };
 #define XBT_NO_BMI2 1u
 #define XBT_NO_AVX  2u
 
+/* Files for perf. */
+#define XBT_PERF_MAP  1u
+#define XBT_PERF_DUMP 2u
+
 /* The accelerator object: the properties of `-accel xbt,...`. */
 struct XbtAccelState {
     AccelState parent_obj;
@@ -34,6 +38,7 @@ struct XbtAccelState {
     uint32_t dump;           /* DUMP_* */
     uint64_t dump_lo, dump_hi;
     enum xbt_tlb_prop tlb;
+    uint32_t perfmap;        /* XBT_PERF_* */
     struct xbt_options opt;  /* only what xbt-options.c sets */
     bool one_insn, wx, profile;
 };
@@ -156,6 +161,14 @@ bool xbt_log_wanted(uint64_t lip);
 void xbt_log_interrupt(struct guest_cpu *c, int vector, uint32_t error, bool has_error, bool soft);
 /* Dump flags asked for by property and by -d. */
 unsigned xbt_log_dump_flags(void);
+
+/* ---- xbt-perfmap.c ---- */
+/* Make the files (XBT_PERF_*) and enter the thunks; the engine has been started. */
+bool xbt_perfmap_init(uint32_t what, Error **errp);
+void xbt_perfmap_made(struct guest_cpu *c, const struct tb *tb);
+void xbt_perfmap_flushed(struct guest_cpu *c);
+/* Names of the files that are being written; NULL. */
+const char *xbt_perfmap_path(uint32_t which);
 
 /* ---- xbt-qmp.c, xbt-hmp.c ---- */
 void xbt_qmp_init(void);

@@ -349,5 +349,7 @@ const struct xbt_host_ops xbt_host_ops = {
     .mark_dirty = xbt_dirty_mark,
     .log = xbt_log_text,
     .log_wanted = xbt_log_wanted,
+    .code_made = xbt_perfmap_made,
+    .code_flushed = xbt_perfmap_flushed,
     .log_int = xbt_log_interrupt,
 };

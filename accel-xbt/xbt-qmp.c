@@ -211,6 +211,10 @@ XbtInfo *qmp_query_xbt(Error **errp)
         QAPI_LIST_APPEND(tail, g_strdup("avx"));
     }
     info->optimisations = optimisations();
+    info->perf_map = g_strdup(xbt_perfmap_path(XBT_PERF_MAP));
+    info->has_perf_map = info->perf_map != NULL;
+    info->jitdump = g_strdup(xbt_perfmap_path(XBT_PERF_DUMP));
+    info->has_jitdump = info->jitdump != NULL;
     info->has_tlb = xbt_cpus[0].c != NULL;
     if (info->has_tlb) {
         info->tlb = g_strdup(tlb_format(xbt_cpus[0].c) == TLB_FLAT ? "flat" : "tagged");

@@ -151,4 +151,8 @@ void tb_flush(struct guest_cpu *c)
             tlb_jc_clear(vm_cpu(s->vm, i));
         }
     }
+    if (s->vm->opt.perfmap) {
+        fpu_park(c);
+        c->host->code_flushed(c);
+    }
 }

@@ -205,6 +205,7 @@ struct xbt_vm {
         unsigned flush_every;       /* force a flush every N blocks made; 0 = never */
         bool wx;                    /* W^X: dual mapping of the code cache */
         bool profile;               /* count block executions */
+        bool perfmap;               /* tell host->code_made() of each block */
         bool host_bmi2, host_avx;   /* found by CPUID, can be masked by property */
         int tlb_force;              /* -1, TLB_FLAT, TLB_TAGGED */
         unsigned dump;              /* DUMP_* */

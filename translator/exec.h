@@ -38,6 +38,8 @@ _Noreturn void xbt_signal_landing(struct guest_cpu *c, uint32_t trapno);
 /* thunks.c: build the entry and exit code once per process; fill c->thunk[]. False when memory is refused. */
 bool thunks_init(void);
 void thunks_fill(struct guest_cpu *c);
+/* The code that blocks call and return to, piece by piece; for profilers. */
+void thunks_each(void (*fn)(const char *name, const void *code, size_t size, void *arg), void *arg);
 extern unsigned (*xbt_enter_code)(struct guest_cpu *c, const void *code);
 
 /* dump.c: text of a block by the dump options (DUMP_*); FP state gets parked. */

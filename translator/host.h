@@ -64,6 +64,9 @@ struct xbt_host_ops {
     void (*log)(const char *text);
     /* Is text about the block at this linear address wanted?  NULL = always. */
     bool (*log_wanted)(uint64_t lip);
+    /* With opt.perfmap: a block was made (its code is complete) / all blocks are gone, their memory will be used again. */
+    void (*code_made)(struct guest_cpu *c, const struct tb *tb);
+    void (*code_flushed)(struct guest_cpu *c);
     /* -d int / -d cpu style logging of a delivered interrupt; may be NULL. */
     void (*log_int)(struct guest_cpu *c, int vector, uint32_t error, bool has_error, bool soft);
 };

@@ -289,6 +289,10 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
     }
     tb_alloc_done(c, tb, end);
     tb_insert(c, tb);
+    if (opt->perfmap) {
+        fpu_park(c);
+        c->host->code_made(c, tb);
+    }
     if (opt->dump & (DUMP_GUEST | DUMP_IR | DUMP_HOST)) {
         dump_block(c, b, tb);
     }

@@ -15,6 +15,7 @@
 
 unsigned (*xbt_enter_code)(struct guest_cpu *c, const void *code);
 static void *thunk_addr[TH_COUNT];
+static const uint8_t *thunks_end;
 
 #define OFF(field) ((int32_t)offsetof(struct guest_cpu, field))
 static const uint8_t callee_saved[] = { X_RBX, X_RBP, X_R12, X_R13, X_R14, X_R15 };
@@ -215,6 +216,7 @@ bool thunks_init(void)
     gen_exit(&b, TH_INDIRECT, LEAVE_INDIRECT);
     gen_exit(&b, TH_SPECIAL, LEAVE_SPECIAL);
     gen_exit(&b, TH_RECHECK, LEAVE_RECHECK);
+    thunks_end = b.p;
     return !b.overflow && mprotect(mem, size, PROT_READ | PROT_EXEC) == 0;
 }
 
@@ -222,5 +224,28 @@ void thunks_fill(struct guest_cpu *c)
 {
     for (unsigned i = 0; i < TH_COUNT; i++) {
         c->thunk[i] = thunk_addr[i];
+    }
+}
+
+static const char *const thunk_name[TH_COUNT] = {
+    [TH_SLOW_READ] = "slow-read", [TH_SLOW_WRITE] = "slow-write", [TH_COMMIT] = "commit",
+    [TH_UNLINKED] = "exit-unlinked", [TH_INDIRECT] = "exit-indirect", [TH_HELPER] = "helper",
+    [TH_HELPER_X] = "helper-ends-block", [TH_SEG_FAULT] = "segment-fault", [TH_RAISE] = "raise",
+    [TH_SPECIAL] = "exit-special", [TH_RECHECK] = "exit-recheck",
+};
+
+/* A thunk ends where the next in memory begins. */
+void thunks_each(void (*fn)(const char *name, const void *code, size_t size, void *arg), void *arg)
+{
+    const uint8_t *enter = (const uint8_t *)(uintptr_t)xbt_enter_code;
+
+    for (int i = -1; i < TH_COUNT; i++) {
+        const uint8_t *from = i < 0 ? enter : thunk_addr[i], *to = thunks_end;
+        for (unsigned k = 0; k < TH_COUNT; k++) {
+            const uint8_t *other = thunk_addr[k];
+            to = other > from && other < to ? other : to;
+        }
+        to = enter > from && enter < to ? enter : to;
+        fn(i < 0 ? "enter" : thunk_name[i] ? thunk_name[i] : "thunk", from, (size_t)(to - from), arg);
     }
 }
