@@ -9,8 +9,8 @@
  *   makes an ELF file of each and sorts by time, so it is right across flushes.  perf finds the dump by a page of it that
  *   is mapped executable.
  *
- * Names are user64:LIP and the like: mode and linear address of the first instruction, in hex; xbt:NAME for the code
- * around blocks (thunks.c).  Both files stay when QEMU ends, because that is when perf reads them; if no block was ever
+ * Names are user64:LIP and the like: mode and linear address of the first instruction, in hex; .cold behind it: the part
+ * that is rarely run (slow accesses, exits); xbt:NAME for the code around blocks (thunks.c).  Both files stay when QEMU ends, because that is when perf reads them; if no block was ever
  * made they go.  They are made anew, for the user alone, and never through a link.
  *
  * Locks: `lock`, taken last.  Called with the FP state parked.
@@ -150,12 +150,16 @@ static const char *mode_name(uint32_t hflags)
 void xbt_perfmap_made(struct guest_cpu *c, const struct tb *tb)
 {
     char name[64];
+    int len = snprintf(name, sizeof(name), "%s%s:%" PRIx64, tb->key.hflags & HF_NESTED ? "nested-" : "",
+                       mode_name(tb->key.hflags), tb->lip);
 
-    snprintf(name, sizeof(name), "%s%s:%" PRIx64, tb->key.hflags & HF_NESTED ? "nested-" : "",
-             mode_name(tb->key.hflags), tb->lip);
     qemu_mutex_lock(&lock);
     n_blocks++;
-    put_code(tb->entry, tb->host_size, name);
+    put_code(tb->entry, tb->hot_size, name);
+    if (tb->host_size > tb->hot_size) {
+        snprintf(name + len, sizeof(name) - len, ".cold");
+        put_code(tb->cold, tb->host_size - tb->hot_size, name);
+    }
     qemu_mutex_unlock(&lock);
 }
 
