@@ -11,7 +11,7 @@ MESON_BUILD := $(BUILD)/meson
 ACCEL ?= xbt
 MESON_OPTIONS ?=
 
-.PHONY: help boot build check check-sanitize fuzz fuzz-guest bench guest guest32 rootfs matrix suites deps headers clean distclean
+.PHONY: help boot build check check-sanitize fuzz fuzz-guest bench bench-all guest guest32 rootfs matrix suites deps headers clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "                (SEED=, COUNT=, MODE=, MACHINE=: scripts/fuzz.sh)"
 	@echo "make fuzz-guest hostile guests until stopped (SEED=, COUNT=)"
 	@echo "make bench      run the benchmarks: xbt beside TCG and native"
+	@echo "make bench-all  also the long ones: JIT programs, a whole Debian, growth (root)"
 	@echo "make guest      make the guest's kernel and initramfs (guest32: i386)"
 	@echo "make rootfs     make the Debian root file system that tests and bench use"
 	@echo "make matrix     run the table of guests in docs/guests.md (an hour; downloads"
@@ -74,6 +75,9 @@ fuzz-guest: build guest
 
 bench: build guest
 	@bench/run
+
+bench-all: build guest
+	@bench/run all
 
 matrix: build guest
 	@scripts/guest-matrix

@@ -6,6 +6,8 @@ import os
 import statistics
 import subprocess
 
+import workloads
+
 COLOURS = {'native': '#888888', 'tcg': '#c0504d', 'xbt': '#2e7d5b', 'kvm': '#4f81bd'}
 
 
@@ -56,6 +58,10 @@ def collect(bench, sides, selected, args, notes, started):
         'rounds': args.rounds, 'clock': args.clock, 'cpu': args.cpu, 'percent': args.percent,
         'xbt_options': args.xbt_options, 'sides': sides, 'notes': notes,
         'boot_peak_kib': bench.peak_kib, 'rows': rows,
+        'once_instructions': (workloads.once_instructions(bench.programs['translate']) * workloads.ONCE_ROUNDS
+                              if 'translate' in selected else 0),
+        'density': {name: {'guest_bytes': guest, 'host_bytes': host}
+                    for name, (guest, host) in bench.density.items()},
     }
 
 
@@ -85,6 +91,35 @@ def geometric_mean(values):
 
 def number(value, digits=1):
     return '-' if value is None else f'{value:.{digits}f}'
+
+
+def growth_lines(data):
+    """What the same work costs with ten times as much, over what it costs with as much."""
+    rows = {row['name']: row for row in data['rows']}
+    lines = []
+    for name, what in workloads.GROWTH.items():
+        one, ten = rows.get(name + '-1x'), rows.get(name + '-10x')
+        found = [(side, median(ten, side) / median(one, side)) for side in data['sides']
+                 if one and ten and median(one, side) and median(ten, side)]
+        if found:
+            lines.append(f'10 times the {what}, cost per unit: '
+                         + ', '.join(f'{side} {value:.2f}' for side, value in found))
+    return lines
+
+
+def translation_lines(data):
+    lines = []
+    for row in data['rows']:
+        if row['name'] == 'translate' and data['once_instructions']:
+            lines.append(f"{data['once_instructions']} instructions executed once, ns for each: "
+                         + ', '.join(f"{side} {median(row, side) / data['once_instructions']:.0f}"
+                                     for side in data['sides'] if median(row, side)))
+    for name, entry in data['density'].items():
+        if entry['guest_bytes']:
+            factor = entry['host_bytes'] / entry['guest_bytes']
+            lines.append(f"hot code of {name}: {factor:.1f} host bytes per guest byte "
+                         f"({entry['guest_bytes']} guest bytes)")
+    return lines
 
 
 def table(data):
@@ -132,6 +167,8 @@ def table(data):
         text.append('QEMU resident after boot: ' + ', '.join(
             f'{side} {kib / 1024:.0f} MiB'
             for side, kib in data['boot_peak_kib'].items()))
+    more = growth_lines(data) + translation_lines(data)
+    text += [''] * bool(more) + more
     text += [''] * bool(data['notes']) + data['notes']
     for row in data['rows']:
         for side, entry in row['sides'].items():

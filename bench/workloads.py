@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The workloads, as data, and the making of their programs and inputs.
 
-Three groups, by what they need:
-  micro   a static C program of bench/src, in the initramfs guest
-  boot    firmware, kernel and initramfs to power-off, seen from outside
-  root    a real program of the Debian root file system
+Groups, by what they need:
+  micro      a static C program of bench/src, in the initramfs guest
+  boot       firmware, kernel and initramfs to power-off, seen from outside
+  root       a real program of the Debian root file system
+  jit        programs that make code, from a root file system with node and OpenJDK
+  openssl    rates that `openssl speed` finds, as the time that a fixed amount takes
+  growth     a program of bench/src/growth twice, with the same amount of work: the second time with ten times
+             as much live code, processes or memory
+  translate  code that is executed once
+  system     Debian with systemd to the login prompt, apt-get install (system.py)
+The first three are what `bench/run` without names does.
 All inputs are made here from fixed seeds: every side computes the same.
 """
 
@@ -47,28 +54,81 @@ ROOT = {
                  '--temp-path . 2>log || { cat log; false; }',
 }
 
-GROUPS = {'micro': MICRO, 'boot': BOOT, 'root': list(ROOT)}
+# One processor, as in the guest; the heap does not depend on the machine's memory.
+ONE = 'taskset -c $(sed -n "s/^Cpus_allowed_list:[^0-9]*\\([0-9]*\\).*/\\1/p" /proc/self/status)'
+NODE = ONE + ' node'
+JAVA = ONE + ' /usr/lib/jvm/java-17-openjdk-amd64/bin/java -Xms64m -Xmx256m -cp /opt/xbt'
+JIT = {
+    'node-start': f'for i in 1 2 3; do {NODE} -p "[1, 2].map(n => n * 2)"; done',
+    'node-json': f'{NODE} $in/json.js',
+    'node-regex': f'{NODE} $in/regex.js',
+    'node-numeric': f'{NODE} $in/numeric.js',
+    'java-start': f'for i in 1 2 3; do {JAVA} Hello; done',
+    'java-maps': f'{JAVA} Maps',
+}
+
+# name -> arguments of `openssl speed`, how many of what its rate is about make the time that is shown
+SPEED = {
+    'rsa2048-sign': ('rsa2048', 100),
+    'rsa2048-verify': ('rsa2048', 2000),
+    'aes-128-gcm': ('-bytes 16384 -evp aes-128-gcm', 100 << 20),
+    'sha256': ('-bytes 16384 -evp sha256', 100 << 20),
+}
+
+# name -> program, what grows tenfold between name-1x and name-10x
+GROWTH = {'code': 'live code', 'processes': 'processes', 'memory': 'working set'}
+
+GROUPS = {'micro': MICRO, 'boot': BOOT, 'root': list(ROOT), 'jit': list(JIT),
+          'openssl': list(SPEED) + [name + '-equal' for name in SPEED],
+          'growth': [name + end for name in GROWTH for end in ('-1x', '-10x')],
+          'translate': ['translate'], 'system': ['login', 'apt-install']}
+ONCE_ROUNDS = 10        # of growth/translate.c
+USUAL = ['micro', 'boot', 'root']
+COMMANDS = {**ROOT, **JIT}
 
 
-def build_programs(directory):
-    """Compile bench/src statically; name -> path."""
+def image_of(group):
+    """The folder of build/guest whose image and tree the group's programs come from."""
+    return 'jit' if group == 'jit' else ''
+
+
+def build_program(source, target, *options):
+    """Compile a program statically, unless it is newer than its sources."""
+    folder = os.path.dirname(source)
+    sources = [source, os.path.join(SOURCES, 'bench.h')]
+    sources += [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith('.h')]
+    newest = max(map(os.path.getmtime, sources))
+    if not os.path.exists(target) or os.path.getmtime(target) < newest:
+        subprocess.run(
+            ['gcc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror',
+             '-ffp-contract=off', '-static', *options, '-o', target + '.new',
+             source, '-lm'], check=True)
+        os.replace(target + '.new', target)
+    return target
+
+
+def build_programs(directory, groups=()):
+    """What the groups need of bench/src; name -> path."""
     os.makedirs(directory, exist_ok=True)
-    header = os.path.join(SOURCES, 'bench.h')
     programs = {}
     for file in sorted(os.listdir(SOURCES)):
-        if not file.endswith('.c'):
-            continue
-        source = os.path.join(SOURCES, file)
-        target = os.path.join(directory, file[:-2])
-        newest = max(os.path.getmtime(source), os.path.getmtime(header))
-        if not os.path.exists(target) or os.path.getmtime(target) < newest:
-            subprocess.run(
-                ['gcc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror',
-                 '-ffp-contract=off', '-static', '-s', '-o', target + '.new',
-                 source, '-lm'], check=True)
-            os.replace(target + '.new', target)
-        programs[file[:-2]] = target
+        if file.endswith('.c'):
+            name = file[:-2]
+            programs[name] = build_program(os.path.join(SOURCES, file), os.path.join(directory, name), '-s')
+    scaled = [name for group in ('growth', 'translate') if group in groups for name in GROUPS[group]]
+    for name in scaled:
+        base, _, scale = name.partition('-')
+        programs[name] = build_program(
+            os.path.join(SOURCES, 'growth', base + '.c'), os.path.join(directory, name),
+            '-O1', f'-DSCALE={scale[:-1] or 1}', f'-DNAME="{name}"')
     return programs
+
+
+def once_instructions(program):
+    """How many instructions one call of all functions of growth/code.h has."""
+    text = subprocess.run(['objdump', '-d', '--section=once', '--no-show-raw-insn', program],
+                          capture_output=True, text=True, check=True).stdout
+    return sum(line.startswith('  ') for line in text.splitlines())
 
 
 def generator(seed):
@@ -156,7 +216,7 @@ def make_inputs(directory):
     add('compile.c', ''.join(
         C_FUNCTION.replace('N', str(n)).replace('K', str(n * 7 % 53 + 3))
         for n in range(8)))
-    for name in ('bench.py', 'bench.pl', 'bench.sql'):
+    for name in ('bench.py', 'bench.pl', 'bench.sql', 'json.js', 'regex.js', 'numeric.js'):
         with open(os.path.join(HERE, 'inputs', name), encoding='ascii') as file:
             add(name, file.read())
     if os.path.exists(os.path.join(directory, 'rsa.pem')):
@@ -186,9 +246,50 @@ def root_script(names):
              'export in=/run/xbt', 'mkdir -p /tmp/xbt && cd /tmp/xbt || exit',
              'export PYTHONDONTWRITEBYTECODE=1', 'export PYTHONHASHSEED=0']
     for name in names:
-        command = ROOT[name].replace("'", "'\\''")
+        command = COMMANDS[name].replace("'", "'\\''")
         lines.append(f'echo XBT-START {name}')
         lines.append(f"/run/xbt/timed {name} out sh -c '{command}'")
         lines.append(f'echo XBT-SUM {name} $(sha256sum <out)')
         lines.append('rm -rf /tmp/xbt/*')
     return '\n'.join(lines) + '\n'
+
+
+def speed_script(options):
+    """`openssl speed` with everything; the rates are read by speed_lines()."""
+    lines = ['export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'cd /tmp || exit']
+    for arguments in dict.fromkeys(arguments for arguments, _ in SPEED.values()):
+        lines.append(f'echo "XBT-SPEED {arguments}"')
+        lines.append(f'openssl speed -mr -seconds 2 {options} {arguments} 2>/dev/null | grep ^+F')
+        lines.append('echo XBT-SPEED end')
+    return '\n'.join(lines) + '\n'
+
+
+def speed_lines(lines):
+    """Rates of a run: name -> (per second, host seconds, QEMU's processor seconds).
+
+    lines as in Bench.take_lines()."""
+    rates, arguments, start = {}, None, (0, 0)
+    for wall, cpu, line in lines:
+        if line.startswith('XBT-SPEED '):
+            arguments, start = line[10:].strip(), (wall, cpu)
+        elif line.startswith('+F'):
+            fields = line.split(':')
+            both = [name for name, (known, _) in SPEED.items() if known == arguments]
+            values = fields[3:5] if line.startswith('+F2') else fields[-1:]
+            for name, value in zip(both, values):
+                if float(value) > 0:
+                    rates[name] = float(value), wall - start[0], cpu - start[1]
+    return rates
+
+
+# Flags of /proc/cpuinfo -> bit of OPENSSL_ia32cap: CPUID.1 EDX and ECX, then CPUID.7 EBX and ECX.
+CPU_BITS = {'pclmulqdq': 33, 'ssse3': 41, 'fma': 44, 'movbe': 54, 'aes': 57, 'avx': 60, 'rdrand': 62,
+            'bmi1': 67, 'avx2': 69, 'bmi2': 72, 'avx512f': 80, 'avx512dq': 81, 'rdseed': 82, 'adx': 83,
+            'avx512ifma': 85, 'avx512cd': 92, 'sha_ni': 93, 'avx512bw': 94, 'avx512vl': 95,
+            'avx512_vbmi': 97, 'avx512_vbmi2': 102, 'vaes': 105, 'vpclmulqdq': 106}
+
+
+def equal_cpu(native, guest):
+    """OPENSSL_ia32cap that takes away what the guest's processor lacks."""
+    mask = sum(1 << bit for flag, bit in CPU_BITS.items() if flag in native and flag not in guest)
+    return f'~{mask & (1 << 64) - 1:#x}:~{mask >> 64:#x}'
