@@ -11,7 +11,7 @@ MESON_BUILD := $(BUILD)/meson
 ACCEL ?= xbt
 MESON_OPTIONS ?=
 
-.PHONY: help boot build check check-sanitize fuzz fuzz-guest bench bench-all guest guest32 rootfs matrix suites deps headers clean distclean
+.PHONY: help boot build check check-options check-sanitize fuzz fuzz-guest bench bench-all guest guest32 rootfs matrix suites deps headers clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,9 @@ help:
 	@echo "                a terminal (ACCEL=tcg boots it under TCG)"
 	@echo "make build      build the module; leaves $(BUILD)/qemu-xbt ready to use"
 	@echo "make check      build and run the whole test suite"
+	@echo "make check-options"
+	@echo "                the tests again with each optimisation switched off, with all"
+	@echo "                off and all on (scripts/check-options -h)"
 	@echo "make check-sanitize"
 	@echo "                the engine's tests under ASan and UBSan"
 	@echo "make fuzz       random programs against the bare host until stopped"
@@ -63,6 +66,10 @@ boot: build guest
 
 check: build guest guest32 rootfs
 	@scripts/check.sh $(MESON_BUILD)
+
+check-options: build guest rootfs
+	@ninja -C $(MESON_BUILD) tests/hostile/hostile >/dev/null
+	@scripts/check-options
 
 check-sanitize: deps
 	@scripts/check-sanitize.sh $(BUILD)

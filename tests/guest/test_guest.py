@@ -7,6 +7,7 @@ themselves (what only xbt has is skipped then).
 """
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import guest_run  # noqa: E402
 import workloads  # noqa: E402
 
 ACCEL = os.environ.get('XBT_TEST_ACCEL', 'xbt')
+OPTIONS = os.environ.get('XBT_TEST_OPTIONS', '')     # for every guest: scripts/check-options
 SKIPPED = 77            # meson's "test skipped"
 
 
@@ -34,8 +36,8 @@ def host_khz():
 
 class GuestTest(unittest.TestCase):
     def accel(self, options=''):
-        if ACCEL == 'xbt' and options:
-            return f'xbt,{options}'
+        if ACCEL == 'xbt' and (options or OPTIONS):
+            return ','.join(filter(None, ('xbt', OPTIONS, options)))
         if options:
             self.skipTest(f'{ACCEL} has no {options}')
         return ACCEL
@@ -91,6 +93,12 @@ class Modes(GuestTest):
 
     def test_no_optimisation(self):
         self.check_boot('opt=off')
+
+    def test_no_optimisation_at_all(self):
+        with open(os.path.join(TOP, 'translator/optimisations.inc'), encoding='utf-8') as file:
+            names = re.findall(r'^OPTIMISATION\(\w+,\s*"([a-z0-9-]+)"', file.read(), re.M)
+        self.assertGreater(len(names), 10)
+        self.check_boot(','.join(f'{name}=off' for name in names))
 
     def test_no_jump_cache(self):
         self.check_boot('jump-cache=off')

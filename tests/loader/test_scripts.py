@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The scripts: how apt's source lists are read, and shell syntax."""
+"""The scripts: how apt's source lists are read, shell syntax, what check-options runs, how where-time sorts."""
 
+import importlib.machinery
+import importlib.util
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -142,6 +145,72 @@ class Scripts(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn('apt-get install', result.stderr)
         self.assertIn('qemu-system-x86', result.stderr)
+
+
+def python_script(name):
+    loader = importlib.machinery.SourceFileLoader(name.replace('-', '_'), os.path.join(ROOT, 'scripts', name))
+    sys.dont_write_bytecode = True
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+class CheckOptions(unittest.TestCase):
+    def setUp(self):
+        self.script = python_script('check-options')
+        with open(os.path.join(ROOT, 'translator/optimisations.inc'), encoding='utf-8') as file:
+            self.lines = [line for line in file if line.startswith('OPTIMISATION(')]
+
+    def test_a_way_for_each_line(self):
+        ways = self.script.ways()
+        self.assertGreater(len(self.lines), 10)
+        self.assertEqual(len(ways), len(self.lines) + 3)
+        for line, way in zip(self.lines, ways):
+            name = line.split('"')[1]
+            self.assertEqual(way, (f'{name}=off', f'no-{name}', f'{name}=off'))
+        self.assertEqual([way.properties.count('=off') for way in ways[-3:]], [1, len(self.lines), 0])
+
+    def test_everything_is_run(self):
+        way = self.script.ways()[0]
+        images = [name[:-7] for name in os.listdir(os.path.join(ROOT, 'tests/system')) if name.endswith('.expect')]
+        commands = self.script.commands(way, self.script.GROUPS, '/tests')
+        for name in ('test_insn_smoke', 'test_insn_rows', 'test_insn_alone', 'test_smc', 'fuzz', 'hostile'):
+            self.assertTrue(any(command[0].endswith('/' + name) and way.machine in command for _, command in commands),
+                            name)
+        for image in images:
+            self.assertTrue(any(image in command and command[-1].startswith(f',{way.properties}')
+                                for _, command in commands), image)
+        self.assertEqual({group for group, _ in commands}, set(self.script.GROUPS))
+
+
+class WhereTime(unittest.TestCase):
+    def test_parts(self):
+        part = python_script('where-time').part_of
+        module = '/x/accel-xbt-x86_64.so'
+        files = {'dec_decode': 'translator/decode.c', 'lower_addr': 'translator/x86-64/lower_mem.c',
+                 'help_in': 'translator/help_io.c', 'xbt_vcpu_run': 'translator/exec.c', 'tlb_walk': 'tlb/walk.c',
+                 'tlb_slow_read': 'tlb/slow.c', 'tb_link': 'tb-store/link.c', 'host_poll': 'accel-xbt/xbt-host.c'}
+        for name, dso, want in (
+                ('user64:4d4890', '/tmp/perf-1.map', ('generated code', 'user')),
+                ('kernel32:3f5694f.cold', 'x', ('generated code', 'kernel, rare paths')),
+                ('nested-user64:1000', 'x', ('generated code', 'user')),
+                ('real16:fe05b', 'x', ('generated code', 'real mode')),
+                ('v86:1000', 'x', ('generated code', 'real mode')),
+                ('xbt:slow-read', 'x', ('generated code', 'ways in and out (thunks)')),
+                ('dec_decode', module, ('xbt', 'making blocks')),
+                ('lower_addr.isra.0', module, ('xbt', 'making blocks')),
+                ('help_in', module, ('xbt', 'other helpers')),
+                ('xbt_vcpu_run', module, ('xbt', 'the loop, interrupts')),
+                ('tlb_walk', module, ('xbt', 'page walks and fills')),
+                ('tlb_slow_read', module, ('xbt', 'slow accesses')),
+                ('tb_link', module, ('xbt', 'block store: links, lookups, invalidation')),
+                ('host_poll', module, ('xbt', 'calls of QEMU')),
+                ('other', module, ('xbt', 'unknown')),
+                ('clear_page_erms', '[kernel.kallsyms]', ('host', 'kernel')),
+                ('main_loop_wait', '/usr/bin/qemu-system-x86_64', ('host', 'QEMU')),
+                ('memcpy', '/lib/libc.so.6', ('host', 'libraries')),
+                ('[unknown]', '[JIT] tid 7', ('generated code', 'not in the perf map'))):
+            self.assertEqual(part(name, dso, files), want, name)
 
 
 if __name__ == '__main__':
