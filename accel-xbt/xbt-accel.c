@@ -302,7 +302,7 @@ static bool start_engine(const XbtAccelState *s, Error **errp)
         error_setg(errp, "xbt: no memory for the physical memory map");
         return false;
     }
-    if (!xbt_vm_init(&xbt_vm, &xbt_hash_qht, &why)) {
+    if (!xbt_vm_init(&xbt_vm, &tb_hash_builtin, &why)) {
         error_setg(errp, "xbt: cannot start: %s", why ? why : "unknown reason");
         return false;
     }

@@ -60,7 +60,6 @@ extern bool xbt_allowed;
 extern struct xbt_vm xbt_vm;
 extern struct xbt_cpu xbt_cpus[XBT_MAX_CPUS];
 extern const struct xbt_host_ops xbt_host_ops;
-extern const struct tb_hash_ops xbt_hash_qht;
 extern unsigned xbt_dump_property;
 
 static inline struct xbt_cpu *xbt_cpu_of(struct guest_cpu *c)

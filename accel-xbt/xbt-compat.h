@@ -31,7 +31,6 @@
 #include "qemu/module.h"
 #include "qemu/config-file.h"
 #include "qemu/option.h"
-#include "qemu/qht.h"
 #include "qemu/rcu.h"
 #include "qemu/units.h"
 #include "exec/address-spaces.h"

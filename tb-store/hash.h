@@ -3,8 +3,8 @@
  * hash.h - the hash of a TB key.
  *
  * Each step is an odd 64-bit multiply and a fold of the high half into the low one: the high bits of a
- * product depend on all bits of its factors.  The result is used from bit 0 upwards (qht) as well as
- * masked (hash_builtin.c), so the last step folds once more.
+ * product depend on all bits of its factors.  The result is masked (hash_builtin.c),
+ * so the last step folds once more.
  */
 #ifndef XBT_TB_HASH_H
 #define XBT_TB_HASH_H

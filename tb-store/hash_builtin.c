@@ -1,78 +1,71 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hash_builtin.c - a TB hash of our own, for tests and for embedders without one.
+ * hash_builtin.c - the TB hash.
  *
- * Separate chaining with nodes from an arena that is emptied only by reset().  Readers take no lock:
- * nodes and TBs live until the reset, at which no reader runs, so a reader standing on a removed or
- * moved node follows valid pointers and at worst misses a TB that is there; the caller then translates
- * a duplicate, which is harmless.  The arena cannot outgrow the code cache by much: every node belongs
- * to a TB that still takes its memory there. Writers serialise on `lock`.  The bucket array doubles
- * when there are more TBs than buckets; old arrays are kept until the reset, since a reader may be in
- * one (their sizes sum up to less than the newest).
+ * Buckets of one cache line hold the hashes and addresses of five TBs; a full one goes on in a bucket from the array's
+ * spare end.  So a lookup touches one line here, and the TB that it finds.  Only general registers are used: no caller
+ * has to park the guest's vector state.
+ *
+ * Readers take no lock.  They compare the key in the TB itself, whose memory lives until the reset, at which no reader
+ * runs: whatever mixture of old and new a reader sees of a bucket, it returns the right TB or none.  After a miss the
+ * caller translates a duplicate, which is harmless.  Writers serialise on `lock`.  The array doubles when it is well
+ * filled; old arrays are kept until the reset, since a reader may be in one (their sizes sum up to less than the
+ * newest).
  */
 #include "tb-store/hash.h"
 #include "tb-store/store.h"
 
 #include <sys/mman.h>
 
-#define FIRST_BITS 10
-#define LAST_BITS 24
+#define FIRST_BITS 8
+#define LAST_BITS 22
+#define CROWD_BITS 12          /* not more for the sake of a few buckets that many TBs share */
+#define SLOTS 5u
 
-struct node {
-    struct tb *tb;
-    struct node *next;
-    uint32_t hash;
+struct bucket {
+    struct tb *tb[SLOTS];      /* NULL: free */
+    uint32_t hash[SLOTS];
+    uint32_t more;             /* index of the bucket that goes on; 0 = none */
 };
+_Static_assert(sizeof(struct bucket) == 64, "one cache line");
 
-#define ARENA_BYTES (64u << 10)
-struct arena {
-    struct arena *next;
-    struct node node[(ARENA_BYTES - sizeof(void *)) / sizeof(struct node)];
+struct array {
+    uint32_t bits, spare;      /* spare: next unused bucket behind the 2^bits */
+    struct array *older;
+    struct bucket b[] __attribute__((aligned(64)));
 };
-#define ARENA_NODES (sizeof(((struct arena *)0)->node) / sizeof(struct node))
-
-struct buckets {
-    uint32_t bits;
-    struct buckets *older;
-    struct node *head[];
-};
+#define SPARE(bits) ((1u << (bits)) / 4)
 
 struct hash {
     struct xbt_lock lock;
-    struct buckets *b;
+    struct array *a;
     uint32_t count;
-    struct arena *first, *cur;  /* arenas before cur are full */
-    uint32_t cur_used;
 };
 
-static size_t buckets_bytes(unsigned bits)
+static size_t array_bytes(unsigned bits)
 {
-    return sizeof(struct buckets) + ((size_t)1 << bits) * sizeof(struct node *);
+    return sizeof(struct array) + ((1u << bits) + SPARE(bits)) * sizeof(struct bucket);
 }
 
-static struct buckets *buckets_new(unsigned bits)
+static struct array *array_new(unsigned bits)
 {
-    struct buckets *b = store_reserve(buckets_bytes(bits));
+    struct array *a = store_reserve(array_bytes(bits));
 
-    if (b) {
-        b->bits = bits;
+    if (a) {
+        a->bits = bits;
+        a->spare = 1u << bits;
     }
-    return b;
+    return a;
 }
 
-static void buckets_free(struct buckets *b)
+static void arrays_free(struct array *a)
 {
-    while (b) {
-        struct buckets *older = b->older;
+    while (a) {
+        struct array *older = a->older;
 
-        munmap(b, buckets_bytes(b->bits));
-        b = older;
+        munmap(a, array_bytes(a->bits));
+        a = older;
     }
-}
-
-static inline struct node **bucket(struct buckets *b, uint32_t hash)
-{
-    return &b->head[hash & ((1u << b->bits) - 1)];
 }
 
 static void *builtin_create(void)
@@ -81,8 +74,8 @@ static void *builtin_create(void)
 
     if (h) {
         xbt_lock_init(&h->lock, RANK_HASH);
-        h->b = buckets_new(FIRST_BITS);
-        if (!h->b) {
+        h->a = array_new(FIRST_BITS);
+        if (!h->a) {
             free(h);
             h = NULL;
         }
@@ -94,87 +87,103 @@ static void builtin_destroy(void *p)
 {
     struct hash *h = p;
 
-    buckets_free(h->b);
-    while (h->first) {
-        struct arena *next = h->first->next;
-
-        munmap(h->first, sizeof(*h->first));
-        h->first = next;
-    }
+    arrays_free(h->a);
     free(h);
+}
+
+static inline struct bucket *first_bucket(struct array *a, uint32_t hash)
+{
+    return &a->b[hash & ((1u << a->bits) - 1)];
+}
+
+/* NULL behind the last. */
+static inline struct bucket *next_bucket(struct array *a, const struct bucket *b)
+{
+    uint32_t more = __atomic_load_n(&b->more, __ATOMIC_ACQUIRE);
+
+    return more ? &a->b[more] : NULL;
 }
 
 static struct tb *builtin_lookup(void *p, uint32_t hash, const struct tb_key *key)
 {
-    struct hash *h = p;
-    struct buckets *b = __atomic_load_n(&h->b, __ATOMIC_ACQUIRE);
-    struct node *n = __atomic_load_n(bucket(b, hash), __ATOMIC_ACQUIRE);
+    const struct hash *h = p;
+    struct array *a = __atomic_load_n(&h->a, __ATOMIC_ACQUIRE);
 
-    for (; n; n = __atomic_load_n(&n->next, __ATOMIC_ACQUIRE)) {
-        if (n->hash == hash && tb_key_eq(&n->tb->key, key) &&
-            !__atomic_load_n(&n->tb->invalid, __ATOMIC_ACQUIRE)) {
-            return n->tb;
+    for (const struct bucket *b = first_bucket(a, hash); b; b = next_bucket(a, b)) {
+        for (unsigned i = 0; i < SLOTS; i++) {
+            struct tb *tb;
+
+            if (__atomic_load_n(&b->hash[i], __ATOMIC_RELAXED) == hash &&
+                (tb = __atomic_load_n(&b->tb[i], __ATOMIC_ACQUIRE)) && tb_key_eq(&tb->key, key) &&
+                !__atomic_load_n(&tb->invalid, __ATOMIC_ACQUIRE)) {
+                return tb;
+            }
         }
     }
     return NULL;
 }
 
-static void grow_locked(struct hash *h)
+/* false: no bucket is left. */
+static bool put(struct array *a, uint32_t hash, struct tb *tb)
 {
-    struct buckets *old = h->b, *b;
+    struct bucket *b = first_bucket(a, hash), *more;
 
-    if (old->bits == LAST_BITS || !(b = buckets_new(old->bits + 1))) {
-        return;
-    }
-    b->older = old;
-    for (uint32_t i = 0; i < 1u << old->bits; i++) {
-        struct node *n = old->head[i];
-
-        while (n) {
-            struct node *next = n->next, **to = bucket(b, n->hash);
-
-            __atomic_store_n(&n->next, *to, __ATOMIC_RELEASE);
-            *to = n;
-            n = next;
+    for (;;) {
+        for (unsigned i = 0; i < SLOTS; i++) {
+            if (!b->tb[i]) {
+                __atomic_store_n(&b->hash[i], hash, __ATOMIC_RELAXED);
+                __atomic_store_n(&b->tb[i], tb, __ATOMIC_RELEASE);
+                return true;
+            }
         }
+        more = next_bucket(a, b);
+        if (!more) {
+            if (a->spare == (1u << a->bits) + SPARE(a->bits)) {
+                return false;
+            }
+            more = &a->b[a->spare];
+            __atomic_store_n(&b->more, a->spare++, __ATOMIC_RELEASE);
+        }
+        b = more;
     }
-    __atomic_store_n(&h->b, b, __ATOMIC_RELEASE);
 }
 
-static struct node *node_new_locked(struct hash *h)
+/* false: no memory, or not larger than this. */
+static bool grow_locked(struct hash *h)
 {
-    if (!h->cur || h->cur_used == ARENA_NODES) {
-        struct arena *a = h->cur ? h->cur->next : h->first;
+    struct array *old = h->a, *a;
+    bool fits = true;
 
-        if (!a) {
-            a = store_reserve(sizeof(*a));
-            if (!a) {
-                return NULL;
-            }
-            *(h->cur ? &h->cur->next : &h->first) = a;
-        }
-        h->cur = a;
-        h->cur_used = 0;
+    if (old->bits == LAST_BITS || !(a = array_new(old->bits + 1))) {
+        return false;
     }
-    return &h->cur->node[h->cur_used++];
+    for (uint32_t i = 0; fits && i < old->spare; i++) {
+        for (unsigned j = 0; fits && j < SLOTS; j++) {
+            fits = !old->b[i].tb[j] || put(a, old->b[i].hash[j], old->b[i].tb[j]);
+        }
+    }
+    if (!fits) {
+        arrays_free(a);
+        return false;
+    }
+    a->older = old;
+    __atomic_store_n(&h->a, a, __ATOMIC_RELEASE);
+    return true;
 }
 
 static void builtin_insert(void *p, uint32_t hash, struct tb *tb)
 {
     struct hash *h = p;
-    struct node *n, **to;
 
     xbt_lock(&h->lock);
-    n = node_new_locked(h);
-    if (n) { /* without memory the TB just cannot be found again */
-        if (++h->count > 1u << h->b->bits) {
-            grow_locked(h);
+    if (++h->count >> h->a->bits >= SLOTS / 2) {
+        grow_locked(h);
+    }
+    while (!put(h->a, hash, tb)) {
+        if ((h->a->bits >= CROWD_BITS && h->count >> h->a->bits == 0) || !grow_locked(h)) {
+            h->count--;         /* the TB just cannot be found again */
+            break;
         }
-        to = bucket(h->b, hash);
-        n->tb = tb;
-        n->hash = hash;
-        n->next = *to;
-        __atomic_store_n(to, n, __ATOMIC_RELEASE);
     }
     xbt_unlock(&h->lock);
 }
@@ -182,14 +191,16 @@ static void builtin_insert(void *p, uint32_t hash, struct tb *tb)
 static void builtin_remove(void *p, uint32_t hash, struct tb *tb)
 {
     struct hash *h = p;
-    struct node **at;
 
     xbt_lock(&h->lock);
-    for (at = bucket(h->b, hash); *at; at = &(*at)->next) {
-        if ((*at)->tb == tb) {
-            __atomic_store_n(at, (*at)->next, __ATOMIC_RELEASE);
-            h->count--;
-            break;
+    for (struct bucket *b = first_bucket(h->a, hash); b; b = next_bucket(h->a, b)) {
+        for (unsigned i = 0; i < SLOTS; i++) {
+            if (b->tb[i] == tb) {
+                __atomic_store_n(&b->tb[i], NULL, __ATOMIC_RELEASE);
+                h->count--;
+                xbt_unlock(&h->lock);
+                return;
+            }
         }
     }
     xbt_unlock(&h->lock);
@@ -200,11 +211,11 @@ static void builtin_reset(void *p)
     struct hash *h = p;
 
     xbt_lock(&h->lock);
-    buckets_free(h->b->older);
-    h->b->older = NULL;
-    xbt_zero(h->b->head, buckets_bytes(h->b->bits) - sizeof(struct buckets));
+    arrays_free(h->a->older);
+    h->a->older = NULL;
+    xbt_zero(h->a->b, h->a->spare * sizeof(struct bucket));
+    h->a->spare = 1u << h->a->bits;
     h->count = 0;
-    h->cur = NULL;
     xbt_unlock(&h->lock);
 }
 

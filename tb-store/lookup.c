@@ -2,7 +2,7 @@
 /*
  * lookup.c - finding TBs by guest address and publishing new ones.
  *
- * The hash itself is behind tb_hash_ops (qht in the module, hash_builtin.c elsewhere).  The per-vCPU
+ * The hash itself is behind tb_hash_ops (hash_builtin.c).  The per-vCPU
  * jump cache in front of it is tlb/'s.
  */
 #include "tb-store/hash.h"

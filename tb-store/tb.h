@@ -13,7 +13,7 @@
  *   write address rw = rx + a constant (0 otherwise).  Pointers in struct tb
  *   are rx addresses; write through tb_rw().
  * Locks (ranks in lock_ranks.inc): a TB's links and page lists are protected by
- *   store->lock; the hash is concurrent (qht).  Invalid TBs (tb->invalid) are never
+ *   store->lock; the hash is concurrent.  Invalid TBs (tb->invalid) are never
  *   linked to.  TB memory is reclaimed only by tb_flush().
  */
 #ifndef XBT_TB_H
@@ -82,7 +82,7 @@ struct tb {
 
 struct tb_store;
 
-/* The hash interface; accel-xbt implements it with QEMU's qht, tests with a stand-in. */
+/* The hash interface. */
 struct tb_hash_ops {
     void *(*create)(void);
     void (*destroy)(void *h);
@@ -93,7 +93,7 @@ struct tb_hash_ops {
     void (*reset)(void *h);
     bool uses_vector_regs;  /* then the store calls fpu_park() around it */
 };
-/* own simple stand-in: separate chaining, general registers only */
+/* hash_builtin.c; general registers only */
 extern const struct tb_hash_ops tb_hash_builtin;
 
 /* Create; size_mib is opt.tb_size_mib; NULL with *why when the reservation fails. */

@@ -78,6 +78,8 @@ struct ir_op {
     uint8_t keep_old;   /* cpu->old_value := destination before the op: a recipe needs it */
     uint8_t fl_maybe;   /* flags are written only for some operand values (shift by CL) */
     uint16_t fl_read, fl_write;
+    uint16_t gprs;      /* GPRs that it may write (ir_gpr_writes()); noted by the flag pass */
+    uint8_t is_site;    /* a host signal or a slow path may ask for precise state here; noted by the flag pass */
     struct recipe rc, rc_after;
     int64_t imm;
     const struct dec_insn *in;

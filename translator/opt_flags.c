@@ -8,7 +8,7 @@
  *  - a helper behind a clobber,
  *  - a reader, an exit or a precise-state site, unless they are still in the host's register there, or a recipe can
  *    recompute them from registers unchanged since.
- * Runs twice: first to find which producers must save, then to annotate.
+ * Runs once more when it has found a producer that must save: what came before did not know it.
  */
 #include "translator/ir.h"
 #include "translator/mem.h"
@@ -19,6 +19,7 @@ struct fl_state {
     bool recipe_ok;
     struct recipe rc;
     int store;            /* op of this instruction that stores to memory; -1 none */
+    bool changed;         /* an op has been found to save that was not known to */
     const struct xbt_options *opt;
 };
 
@@ -48,7 +49,7 @@ static bool dead_after(const struct ir_block *b, unsigned k)
 {
     for (unsigned i = k + 1; i < b->n_ops; i++) {
         const struct ir_op *o = &b->ops[i];
-        if (is_site(o) || is_exit_op(o) || (ir_op_attr[o->op] & (IRA_F | IRA_X)) || o->fl_read) {
+        if (o->is_site || is_exit_op(o) || (ir_op_attr[o->op] & (IRA_F | IRA_X)) || o->fl_read) {
             return false;
         }
         if ((o->fl_write & FL_STATUS) == FL_STATUS && !o->fl_maybe) {
@@ -142,11 +143,12 @@ static bool make_recipe(const struct ir_op *o, struct recipe *rc)
     return src != dst || rc->op == RC_CMP || rc->op == RC_TEST;
 }
 
-static void need_env(struct ir_block *b, const struct fl_state *s)
+static void need_env(struct ir_block *b, struct fl_state *s)
 {
     if (s->prod < 0) {
         b->needs_flags = true;
     } else {
+        s->changed |= !b->ops[s->prod].save_fl;
         b->ops[s->prod].save_fl = 1;
     }
 }
@@ -165,7 +167,7 @@ static void use_recipe(struct ir_block *b, const struct fl_state *s, struct reci
 }
 
 /* Decide the site kind for the current state; may demand a save. */
-static uint8_t site_kind(struct ir_block *b, const struct fl_state *s, bool host_visible, struct recipe *rc)
+static uint8_t site_kind(struct ir_block *b, struct fl_state *s, bool host_visible, struct recipe *rc)
 {
     if (in_env(b, s)) {
         need_env(b, s);
@@ -231,7 +233,7 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
     if (writes && ((writes & FL_STATUS) != FL_STATUS || o->fl_maybe) && (s->opt->no_dead_flags || !dead_after(b, k))) {
         reads |= o->fl_maybe ? FL_STATUS : FL_STATUS & ~writes;
     }
-    if (is_site(o)) {
+    if (o->is_site) {
         o->site = site_kind(b, s, !(attr & IRA_C), &o->rc);
     }
     if (attr & IRA_F) {
@@ -257,8 +259,7 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
     if (o->op == IR_ST || o->op == IR_STI || (o->op == IR_NATIVE && o->in->has_mem && (o->in->mem_acc & OA_W))) {
         s->store = (int)k;
     }
-    uint32_t gprs = ir_gpr_writes(o);
-    if (s->recipe_ok && s->rc.op < RC_SHL && ((gprs >> s->rc.dst & 1) || (s->rc.src != IR_NOREG && (gprs >> s->rc.src & 1)))) {
+    if (s->recipe_ok && s->rc.op < RC_SHL && ((o->gprs >> s->rc.dst & 1) || (s->rc.src != IR_NOREG && (o->gprs >> s->rc.src & 1)))) {
         s->recipe_ok = false;
     }
     if (writes) {
@@ -271,20 +272,27 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
     }
 }
 
-static void run(struct ir_block *b, const struct xbt_options *opt)
+/* Returns whether a save was found behind decisions that did not know of it. */
+static bool run(struct ir_block *b, const struct xbt_options *opt)
 {
     struct fl_state s = { .prod = -1, .host_ok = false, .recipe_ok = false, .store = -1, .opt = opt };
 
     for (unsigned k = 0; k < b->n_ops; k++) {
         visit(b, &s, k);
     }
+    return s.changed;
 }
 
 void opt_flags(struct ir_block *b, const struct xbt_options *opt)
 {
     b->needs_flags = false;
-    run(b, opt);   /* find the saves; they may cascade, so */
-    run(b, opt);   /* annotate with them known */
+    for (unsigned k = 0; k < b->n_ops; k++) {
+        b->ops[k].gprs = (uint16_t)ir_gpr_writes(&b->ops[k]);
+        b->ops[k].is_site = is_site(&b->ops[k]);
+    }
+    if (run(b, opt)) {  /* finds saves; they may cascade, so */
+        run(b, opt);    /* annotate with them known */
+    }
     if (opt->no_flags || opt->no_dead_flags) {
         b->needs_flags = true;
     }

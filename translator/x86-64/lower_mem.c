@@ -246,11 +246,10 @@ static bool adds_constant(const struct ir_op *o, unsigned *reg, int64_t *imm)
 
 void lower_track(struct lower *l, const struct ir_op *o)
 {
-    uint32_t writes = ir_gpr_writes(o);
     unsigned reg;
     int64_t imm;
 
-    if (l->win.valid && (writes >> l->win.reg & 1)) {
+    if (l->win.valid && (o->gprs >> l->win.reg & 1)) {
         if (adds_constant(o, &reg, &imm) && reg == l->win.reg) {
             l->win.off -= imm;
             l->win.valid = l->win.off == (int32_t)l->win.off;
