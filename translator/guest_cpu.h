@@ -327,6 +327,8 @@ struct guest_cpu {
     void *jmpbuf[8];             /* the loop's recovery point */
     uint32_t index;              /* vCPU number */
     uint64_t *helper_count;      /* calls of helpers by row of insn_rows[], and one more */
+    struct ir_block *ir;         /* translate()'s and lower_block()'s memory: large, used by one block at a time */
+    struct lower *lower;
     uint64_t stat[192];          /* counters, enum from tb-store/stats.inc */
     uint64_t exc_count[32], int_count[256];
 

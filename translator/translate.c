@@ -249,8 +249,7 @@ static void __attribute__((noinline)) fail_verify(struct guest_cpu *c, const str
 
 struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip, const struct code_page *page)
 {
-    static __thread struct ir_block block;
-    struct ir_block *b = &block;
+    struct ir_block *b = c->ir;
     const struct xbt_options *opt = &c->vm->opt;
     unsigned max = opt->max_insns && opt->max_insns < IR_MAX_INSNS ? opt->max_insns : IR_MAX_INSNS;
     struct tb_room room;

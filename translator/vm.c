@@ -10,10 +10,15 @@
 #define GUARD 4096u
 #define STACK (256u * 1024)   /* below the CPU struct: host signal frames while rsp points at it, return addresses */
 
-/* The struct, and its counters by row. */
+/* Behind the struct: its counters by row, and what translation works in. */
+static size_t counters_bytes(void)
+{
+    return ((insn_row_count + 1) * sizeof(uint64_t) + 63) & ~63ul;
+}
 static size_t cpu_bytes(void)
 {
-    return (sizeof(struct guest_cpu) + (insn_row_count + 1) * sizeof(uint64_t) + 4095) & ~4095ul;
+    return (sizeof(struct guest_cpu) + counters_bytes() + sizeof(struct ir_block) + 64 + sizeof(struct lower) + 4095) &
+           ~4095ul;
 }
 
 struct guest_cpu *xbt_vcpu_alloc(void)
@@ -26,6 +31,8 @@ struct guest_cpu *xbt_vcpu_alloc(void)
     mprotect(p, GUARD, PROT_NONE);
     struct guest_cpu *c = (struct guest_cpu *)(void *)(p + GUARD + STACK);
     c->helper_count = (uint64_t *)(c + 1);
+    c->ir = (struct ir_block *)(void *)((uint8_t *)(c + 1) + counters_bytes());
+    c->lower = (struct lower *)(void *)(((uintptr_t)(c->ir + 1) + 63) & ~63ul);
     return c;
 }
 

@@ -2,87 +2,37 @@
 /* emit.c - byte encodings of the host instructions that lowering uses.  Data in, bytes out; tested as data. */
 #include "translator/x86-64/emit.h"
 
-void x64_u16(struct x64_buf *b, uint32_t v)
-{
-    x64_byte(b, v & 0xff);
-    x64_byte(b, v >> 8 & 0xff);
-}
-
-void x64_u32(struct x64_buf *b, uint32_t v)
-{
-    x64_u16(b, v & 0xffff);
-    x64_u16(b, v >> 16);
-}
-
-void x64_u64(struct x64_buf *b, uint64_t v)
-{
-    x64_u32(b, (uint32_t)v);
-    x64_u32(b, (uint32_t)(v >> 32));
-}
-
-void x64_rex(struct x64_buf *b, bool w, unsigned reg, unsigned index, unsigned base, bool force)
-{
-    unsigned rex = (w ? 8 : 0) | (reg != X_NONE && (reg & 8) ? 4 : 0) | (index != X_NONE && (index & 8) ? 2 : 0) |
-                   (base != X_NONE && (base & 8) ? 1 : 0);
-    if (rex || force) {
-        x64_byte(b, 0x40 | rex);
-    }
-}
-
-void x64_modrm_rr(struct x64_buf *b, unsigned reg, unsigned rm)
-{
-    x64_byte(b, 0xc0 | (reg & 7) << 3 | (rm & 7));
-}
-
 void x64_modrm_mem(struct x64_buf *b, unsigned reg, struct x64_mem m)
 {
-    unsigned r = (reg & 7) << 3;
-
-    if (m.base == X_NONE) {                       /* [index*scale + disp32] or [disp32] */
-        x64_byte(b, r | 4);
-        x64_byte(b, (unsigned)m.scale << 6 | (m.index == X_NONE ? 4u << 3 : (m.index & 7u) << 3) | 5);
-        x64_u32(b, (uint32_t)m.disp);
-        return;
-    }
-    bool sib = m.index != X_NONE || (m.base & 7) == 4;
-    unsigned mod = m.disp == 0 && (m.base & 7) != 5 ? 0 : m.disp == (int8_t)m.disp ? 1 : 2;
-    x64_byte(b, mod << 6 | r | (sib ? 4 : (m.base & 7u)));
-    if (sib) {
-        x64_byte(b, (unsigned)m.scale << 6 | (m.index == X_NONE ? 4u << 3 : (m.index & 7u) << 3) | (m.base & 7u));
-    }
-    if (mod == 1) {
-        x64_byte(b, (uint8_t)m.disp);
-    } else if (mod == 2) {
-        x64_u32(b, (uint32_t)m.disp);
-    }
+    x64_end(b, x64_put_modrm(x64_begin(b), reg, m));
 }
 
-static void opcode(struct x64_buf *b, unsigned op)
+static inline uint8_t *put_op_rr(uint8_t *q, unsigned size, unsigned op, unsigned reg, unsigned rm)
 {
-    if (op > 0xff) {
-        x64_byte(b, op >> 8);
+    if (size == 2) {
+        *q++ = 0x66;
     }
-    x64_byte(b, op & 0xff);
+    q = x64_put_rex(q, size == 8, reg, X_NONE, rm, size == 1 && (reg >= 4 || rm >= 4));
+    return x64_put_modrm_rr(x64_put_op(q, op), reg, rm);
+}
+
+static inline uint8_t *put_op_rm(uint8_t *q, unsigned size, unsigned op, unsigned reg, struct x64_mem m)
+{
+    if (size == 2) {
+        *q++ = 0x66;
+    }
+    q = x64_put_rex(q, size == 8, reg, m.index, m.base, size == 1 && reg >= 4);
+    return x64_put_modrm(x64_put_op(q, op), reg, m);
 }
 
 void x64_op_rr(struct x64_buf *b, unsigned size, unsigned op, unsigned reg, unsigned rm)
 {
-    if (size == 2) {
-        x64_byte(b, 0x66);
-    }
-    x64_rex(b, size == 8, reg, X_NONE, rm, size == 1 && (reg >= 4 || rm >= 4));
-    opcode(b, op);
-    x64_modrm_rr(b, reg, rm);
+    x64_end(b, put_op_rr(x64_begin(b), size, op, reg, rm));
 }
 
 void x64_op_rm(struct x64_buf *b, unsigned size, unsigned op, unsigned reg, struct x64_mem m)
 {
-    if (size == 2) {
-        x64_byte(b, 0x66);
-    }
-    x64_rex(b, size == 8, reg, m.index, m.base, size == 1 && reg >= 4);
-    opcode(b, op);
-    x64_modrm_mem(b, reg, m);
+    x64_end(b, put_op_rm(x64_begin(b), size, op, reg, m));
 }
 
 void x64_mov_rr(struct x64_buf *b, unsigned size, unsigned dst, unsigned src)
@@ -115,39 +65,36 @@ void x64_movzx_rr(struct x64_buf *b, unsigned size, unsigned dst, unsigned src)
         x64_mov_rr(b, size, dst, src);
         return;
     }
-    x64_rex(b, false, dst, X_NONE, src, size == 1 && src >= 4);
-    opcode(b, size == 1 ? 0x0fb6 : 0x0fb7);
-    x64_modrm_rr(b, dst, src);
+    uint8_t *q = x64_put_rex(x64_begin(b), false, dst, X_NONE, src, size == 1 && src >= 4);
+    x64_end(b, x64_put_modrm_rr(x64_put_op(q, size == 1 ? 0x0fb6 : 0x0fb7), dst, src));
 }
 
 void x64_mov_ri(struct x64_buf *b, unsigned dst, uint64_t imm)
 {
+    uint8_t *q = x64_begin(b);
+
     if (imm <= 0xffffffffu) {
-        x64_rex(b, false, X_NONE, X_NONE, dst, false);
-        x64_byte(b, 0xb8 | (dst & 7));
-        x64_u32(b, (uint32_t)imm);
+        q = x64_put_rex(q, false, X_NONE, X_NONE, dst, false);
+        *q++ = (uint8_t)(0xb8 | (dst & 7));
+        q = x64_put32(q, (uint32_t)imm);
     } else if ((int64_t)imm == (int32_t)imm) {
-        x64_rex(b, true, X_NONE, X_NONE, dst, false);
-        x64_byte(b, 0xc7);
-        x64_modrm_rr(b, 0, dst);
-        x64_u32(b, (uint32_t)imm);
+        q = x64_put_rex(q, true, X_NONE, X_NONE, dst, false);
+        *q++ = 0xc7;
+        q = x64_put32(x64_put_modrm_rr(q, 0, dst), (uint32_t)imm);
     } else {
-        x64_rex(b, true, X_NONE, X_NONE, dst, false);
-        x64_byte(b, 0xb8 | (dst & 7));
-        x64_u64(b, imm);
+        q = x64_put_rex(q, true, X_NONE, X_NONE, dst, false);
+        *q++ = (uint8_t)(0xb8 | (dst & 7));
+        *(any64 *)q = imm;
+        q += 8;
     }
+    x64_end(b, q);
 }
 
 void x64_mov_mi32(struct x64_buf *b, unsigned size, struct x64_mem m, int32_t imm)
 {
-    x64_op_rm(b, size, size == 1 ? 0xc6 : 0xc7, 0, m);
-    if (size == 1) {
-        x64_byte(b, (uint8_t)imm);
-    } else if (size == 2) {
-        x64_u16(b, (uint32_t)imm & 0xffff);
-    } else {
-        x64_u32(b, (uint32_t)imm);
-    }
+    uint8_t *q = put_op_rm(x64_begin(b), size, size == 1 ? 0xc6 : 0xc7, 0, m);
+
+    x64_end(b, x64_put_imm(q, size < 4 ? size : 4, (uint32_t)imm));
 }
 
 void x64_lea(struct x64_buf *b, unsigned size, unsigned dst, struct x64_mem m)
@@ -165,27 +112,23 @@ void x64_alu_rm(struct x64_buf *b, unsigned alu, unsigned size, unsigned dst, st
     x64_op_rm(b, size, alu << 3 | (size == 1 ? 2 : 3), dst, m);
 }
 
-static void alu_imm(struct x64_buf *b, unsigned size, int32_t imm)
+static uint8_t *put_alu_imm(uint8_t *q, unsigned size, int32_t imm)
 {
-    if (size == 1 || imm == (int8_t)imm) {
-        x64_byte(b, (uint8_t)imm);
-    } else if (size == 2) {
-        x64_u16(b, (uint32_t)imm & 0xffff);
-    } else {
-        x64_u32(b, (uint32_t)imm);
-    }
+    return x64_put_imm(q, size == 1 || imm == (int8_t)imm ? 1 : size == 2 ? 2 : 4, (uint32_t)imm);
 }
 
 void x64_alu_ri(struct x64_buf *b, unsigned alu, unsigned size, unsigned dst, int32_t imm)
 {
-    x64_op_rr(b, size, size == 1 ? 0x80 : imm == (int8_t)imm ? 0x83 : 0x81, alu, dst);
-    alu_imm(b, size, imm);
+    unsigned op = size == 1 ? 0x80 : imm == (int8_t)imm ? 0x83 : 0x81;
+
+    x64_end(b, put_alu_imm(put_op_rr(x64_begin(b), size, op, alu, dst), size, imm));
 }
 
 void x64_alu_mi(struct x64_buf *b, unsigned alu, unsigned size, struct x64_mem m, int32_t imm)
 {
-    x64_op_rm(b, size, size == 1 ? 0x80 : imm == (int8_t)imm ? 0x83 : 0x81, alu, m);
-    alu_imm(b, size, imm);
+    unsigned op = size == 1 ? 0x80 : imm == (int8_t)imm ? 0x83 : 0x81;
+
+    x64_end(b, put_alu_imm(put_op_rm(x64_begin(b), size, op, alu, m), size, imm));
 }
 
 void x64_test_rr(struct x64_buf *b, unsigned size, unsigned a, unsigned c)
@@ -195,24 +138,28 @@ void x64_test_rr(struct x64_buf *b, unsigned size, unsigned a, unsigned c)
 
 void x64_test_ri8(struct x64_buf *b, unsigned reg, uint8_t imm)
 {
-    x64_rex(b, false, X_NONE, X_NONE, reg, reg >= 4);
-    x64_byte(b, 0xf6);
-    x64_modrm_rr(b, 0, reg);
-    x64_byte(b, imm);
+    uint8_t *q = x64_put_rex(x64_begin(b), false, X_NONE, X_NONE, reg, reg >= 4);
+
+    *q++ = 0xf6;
+    q = x64_put_modrm_rr(q, 0, reg);
+    *q++ = imm;
+    x64_end(b, q);
 }
 
 void x64_test_ri32(struct x64_buf *b, unsigned reg, uint32_t imm)
 {
-    x64_rex(b, false, X_NONE, X_NONE, reg, false);
-    x64_byte(b, 0xf7);
-    x64_modrm_rr(b, 0, reg);
-    x64_u32(b, imm);
+    uint8_t *q = x64_put_rex(x64_begin(b), false, X_NONE, X_NONE, reg, false);
+
+    *q++ = 0xf7;
+    x64_end(b, x64_put32(x64_put_modrm_rr(q, 0, reg), imm));
 }
 
 void x64_shift_ri(struct x64_buf *b, unsigned ext, unsigned size, unsigned dst, unsigned count)
 {
-    x64_op_rr(b, size, size == 1 ? 0xc0 : 0xc1, ext, dst);
-    x64_byte(b, count);
+    uint8_t *q = put_op_rr(x64_begin(b), size, size == 1 ? 0xc0 : 0xc1, ext, dst);
+
+    *q++ = (uint8_t)count;
+    x64_end(b, q);
 }
 
 void x64_btc_ri(struct x64_buf *b, unsigned dst, unsigned bit)
@@ -271,23 +218,27 @@ void x64_lea_rip(struct x64_buf *b, unsigned dst, const void *target)
     rel32(b, target);
 }
 
+static uint8_t *branch(struct x64_buf *b, unsigned op, const void *target)
+{
+    uint8_t *q = x64_put_op(x64_begin(b), op), *field = q - b->rw_delta;
+
+    x64_end(b, x64_put32(q, target ? (uint32_t)((const uint8_t *)target - (field + 4)) : 0));
+    return field;
+}
+
 uint8_t *x64_jmp(struct x64_buf *b, const void *target)
 {
-    x64_byte(b, 0xe9);
-    return rel32(b, target);
+    return branch(b, 0xe9, target);
 }
 
 uint8_t *x64_jcc(struct x64_buf *b, unsigned cc, const void *target)
 {
-    x64_byte(b, 0x0f);
-    x64_byte(b, 0x80 | cc);
-    return rel32(b, target);
+    return branch(b, 0x0f80 | cc, target);
 }
 
 uint8_t *x64_call(struct x64_buf *b, const void *target)
 {
-    x64_byte(b, 0xe8);
-    return rel32(b, target);
+    return branch(b, 0xe8, target);
 }
 
 void x64_nops(struct x64_buf *b, unsigned n)

@@ -3,8 +3,11 @@
  * emit.h - encoding of x86-64 host instructions (SDM vol. 2, chapter 2).
  *
  * Functions are named by mnemonic and operand kinds; they only encode, they never choose.  A buffer that is full sets
- * `overflow` and drops bytes: callers look once, at the end.  Addresses (`x64_here`) are execution addresses; bytes are
+ * `overflow` and stays full: callers look once, at the end.  Addresses (`x64_here`) are execution addresses; bytes are
  * written through the writable mapping at distance rw_delta.
+ *
+ * One instruction is written without looking at the limit, which is looked at behind it: X64_SLACK bytes behind the
+ * limit belong to the buffer.
  */
 #ifndef XBT_X64_EMIT_H
 #define XBT_X64_EMIT_H
@@ -13,14 +16,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "translator/mem.h"
+
 enum x64_reg {
     X_RAX, X_RCX, X_RDX, X_RBX, X_RSP, X_RBP, X_RSI, X_RDI,
     X_R8, X_R9, X_R10, X_R11, X_R12, X_R13, X_R14, X_R15, X_NONE = 0xff
 };
 
+#define X64_SLACK 32
 struct x64_buf {
     uint8_t *p;          /* next byte, execution address */
-    uint8_t *limit;      /* first byte that must not be written */
+    uint8_t *limit;      /* X64_SLACK before the end */
     ptrdiff_t rw_delta;
     bool overflow;
 };
@@ -33,24 +39,96 @@ struct x64_mem {
 
 static inline uint8_t *x64_here(const struct x64_buf *b) { return b->p; }
 
+/* ---- an instruction is written from x64_begin() to x64_end() ---- */
+static inline uint8_t *x64_begin(const struct x64_buf *b)
+{
+    return b->p + b->rw_delta;
+}
+static inline void x64_end(struct x64_buf *b, const uint8_t *q)
+{
+    uint8_t *p = (uint8_t *)q - b->rw_delta;
+
+    if (__builtin_expect(p > b->limit, 0)) {
+        b->overflow = true;
+        p = b->limit;
+    }
+    b->p = p;
+}
+static inline uint8_t *x64_put32(uint8_t *q, uint32_t v)
+{
+    *(any32 *)q = v;
+    return q + 4;
+}
+/* The immediate of size 1, 2 or 4. */
+static inline uint8_t *x64_put_imm(uint8_t *q, unsigned size, uint32_t v)
+{
+    *(any32 *)q = v;    /* what is too much is overwritten */
+    return q + size;
+}
+/* REX if needed (force: 0x40 at least). */
+static inline uint8_t *x64_put_rex(uint8_t *q, bool w, unsigned reg, unsigned index, unsigned base, bool force)
+{
+    unsigned rex = (w ? 8 : 0) | (reg != X_NONE && (reg & 8) ? 4 : 0) | (index != X_NONE && (index & 8) ? 2 : 0) |
+                   (base != X_NONE && (base & 8) ? 1 : 0);
+    *q = (uint8_t)(0x40 | rex);
+    return q + (rex || force);
+}
+static inline uint8_t *x64_put_modrm_rr(uint8_t *q, unsigned reg, unsigned rm)
+{
+    *q = (uint8_t)(0xc0 | (reg & 7) << 3 | (rm & 7));
+    return q + 1;
+}
+/* ModRM [+ SIB + disp] for reg field `reg` (low 3 bits used). */
+static inline uint8_t *x64_put_modrm(uint8_t *q, unsigned reg, struct x64_mem m)
+{
+    unsigned r = (reg & 7) << 3, sib = (unsigned)m.scale << 6 | (m.index == X_NONE ? 4u : m.index & 7u) << 3;
+
+    if (m.base == X_NONE) {                       /* [index*scale + disp32] or [disp32] */
+        *q++ = (uint8_t)(r | 4);
+        *q++ = (uint8_t)(sib | 5);
+        return x64_put32(q, (uint32_t)m.disp);
+    }
+    unsigned mod = m.disp == 0 && (m.base & 7) != 5 ? 0 : m.disp == (int8_t)m.disp ? 1 : 2;
+    if (m.index != X_NONE || (m.base & 7) == 4) {
+        *q++ = (uint8_t)(mod << 6 | r | 4);
+        *q++ = (uint8_t)(sib | (m.base & 7u));
+    } else {
+        *q++ = (uint8_t)(mod << 6 | r | (m.base & 7u));
+    }
+    *(any32 *)q = (uint32_t)m.disp;
+    return q + (mod == 2 ? 4 : mod);
+}
+/* One or two opcode bytes: 0xXX, 0x0fXX. */
+static inline uint8_t *x64_put_op(uint8_t *q, unsigned op)
+{
+    if (op > 0xff) {
+        *q++ = (uint8_t)(op >> 8);
+    }
+    *q++ = (uint8_t)op;
+    return q;
+}
+
+/* ---- parts of instructions as instructions of their own ---- */
 static inline void x64_byte(struct x64_buf *b, unsigned v)
 {
-    if (b->p >= b->limit) {
-        b->overflow = true;
-        return;
-    }
-    b->p[b->rw_delta] = (uint8_t)v;
-    b->p++;
-}
-void x64_u16(struct x64_buf *b, uint32_t v);
-void x64_u32(struct x64_buf *b, uint32_t v);
-void x64_u64(struct x64_buf *b, uint64_t v);
+    uint8_t *q = x64_begin(b);
 
-/* ModRM [+ SIB + disp] for reg field `reg` (low 3 bits used). */
+    *q = (uint8_t)v;
+    x64_end(b, q + 1);
+}
+static inline void x64_u32(struct x64_buf *b, uint32_t v)
+{
+    x64_end(b, x64_put32(x64_begin(b), v));
+}
+static inline void x64_modrm_rr(struct x64_buf *b, unsigned reg, unsigned rm)
+{
+    x64_end(b, x64_put_modrm_rr(x64_begin(b), reg, rm));
+}
+static inline void x64_rex(struct x64_buf *b, bool w, unsigned reg, unsigned index, unsigned base, bool force)
+{
+    x64_end(b, x64_put_rex(x64_begin(b), w, reg, index, base, force));
+}
 void x64_modrm_mem(struct x64_buf *b, unsigned reg, struct x64_mem m);
-void x64_modrm_rr(struct x64_buf *b, unsigned reg, unsigned rm);
-/* REX if needed (force: emit 0x40 at least). */
-void x64_rex(struct x64_buf *b, bool w, unsigned reg, unsigned index, unsigned base, bool force);
 
 /* op r, r/m forms with a one-byte (op < 0x100) or 0F (op = 0x0fXX) opcode; size 1, 2, 4, 8 selects 66/REX.W only. */
 void x64_op_rr(struct x64_buf *b, unsigned size, unsigned op, unsigned reg, unsigned rm);

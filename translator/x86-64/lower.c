@@ -393,20 +393,19 @@ static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_bl
 
 uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, const struct tb_room *room)
 {
-    static __thread struct lower lw;    /* large; one translation at a time per thread */
-    struct lower *l = &lw;
+    struct lower *l = c->lower;
     bool split = room->code != NULL;
     uint8_t *cold;
 
     lower_start(l, c, ir, tb);
-    l->b = (struct x64_buf) { room->code, room->code_limit, (uint8_t *)l->tbw - (uint8_t *)tb, false };
+    l->b = (struct x64_buf) { room->code, room->code_limit - X64_SLACK, (uint8_t *)l->tbw - (uint8_t *)tb, false };
     cold = place_insns(l, tb_place_exits(c, tb, ir->n_exits, room->cold), room->cold_limit);
     if (!cold || cold >= room->cold_limit) {
         return NULL;
     }
     if (!split) {
         l->b.p = cold;
-        l->b.limit = room->cold_limit;
+        l->b.limit = room->cold_limit - X64_SLACK;
     }
     l->tbw->entry = l->b.p;
     lower_entry(l);
@@ -417,7 +416,7 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     l->tbw->hot_size = (uint32_t)(l->b.p - l->tbw->entry);
     if (split) {
         l->b.p = cold;
-        l->b.limit = room->cold_limit;
+        l->b.limit = room->cold_limit - X64_SLACK;
     }
     l->tbw->cold = l->cold0 = l->b.p;
     lower_cold(l);

@@ -47,7 +47,8 @@ static void with_source(struct lower *l, const struct recipe *rc, unsigned alu, 
         if (rc->size == 1) {
             x64_byte(b, (uint8_t)rc->imm);
         } else if (rc->size == 2) {
-            x64_u16(b, (uint32_t)rc->imm & 0xffff);
+            x64_byte(b, rc->imm & 0xff);
+            x64_byte(b, rc->imm >> 8 & 0xff);
         } else {
             x64_u32(b, (uint32_t)rc->imm);
         }

@@ -259,51 +259,46 @@ static bool two_immediates(const struct insn_row *row)
     return row->op[2].loc == OL_IMM && (row->op[1].loc == OL_IMM || row->op[3].loc == OL_IMM);
 }
 
-static void put_imm(struct x64_buf *b, const struct dec_insn *in)
+static uint8_t *put_imm(uint8_t *q, const struct dec_insn *in)
 {
     uint64_t v = (uint64_t)in->imm;
 
     if (in->row->op[3].loc == OL_XIS4 && in->mode != 2) {
         v &= 0x7f;                                           /* a register number has three bits there */
     }
-    for (unsigned i = 0; i < in->imm_size; i++) {
-        x64_byte(b, v & 0xff);
-        v >>= 8;
-    }
+    *(any64 *)q = v;
+    q += in->imm_size;
     if (two_immediates(in->row)) {
-        x64_byte(b, (uint64_t)in->imm2 & 0xff);
+        *q++ = (uint8_t)in->imm2;
     }
+    return q;
 }
 
-static void put_operands(struct x64_buf *b, const struct enc *e)
+static uint8_t *put_operands(uint8_t *q, const struct enc *e)
 {
     unsigned reg = e->in->row->ext >= 0 ? (unsigned)e->in->row->ext : e->reg.host;
 
-    if (e->has_mem) {
-        x64_modrm_mem(b, reg, e->mem);
-    } else {
-        x64_modrm_rr(b, reg, e->rm.host);
-    }
+    return e->has_mem ? x64_put_modrm(q, reg, e->mem) : x64_put_modrm_rr(q, reg, e->rm.host);
 }
 
-static void put_vex(struct x64_buf *b, const struct enc *e)
+static uint8_t *put_vex(uint8_t *q, const struct enc *e)
 {
     const struct dec_insn *in = e->in;
     unsigned reg = in->row->ext >= 0 ? 0 : e->reg.host;
     unsigned base = e->has_mem ? e->mem.base : e->rm.host;
     unsigned index = e->has_mem && e->mem.index != X_NONE ? e->mem.index : 0;
 
-    x64_byte(b, 0xc4);
-    x64_byte(b, (reg & 8 ? 0 : 0x80) | (index & 8 ? 0 : 0x40) | (base & 8 ? 0 : 0x20) | in->map);
-    x64_byte(b, (wide(in) ? 0x80 : 0) | (~(unsigned)e->vv.host & 15) << 3 | (in->vex_l ? 4 : 0) | in->vex_pp);
-    x64_byte(b, in->opcode);
+    *q++ = 0xc4;
+    *q++ = (uint8_t)((reg & 8 ? 0 : 0x80) | (index & 8 ? 0 : 0x40) | (base & 8 ? 0 : 0x20) | in->map);
+    *q++ = (uint8_t)((wide(in) ? 0x80 : 0) | (~(unsigned)e->vv.host & 15) << 3 | (in->vex_l ? 4 : 0) | in->vex_pp);
+    *q++ = in->opcode;
     if (in->row->attr & IA_MODRM) {
-        put_operands(b, e);
+        q = put_operands(q, e);
     }
-    put_imm(b, in);
+    return put_imm(q, in);
 }
 
-static void put_legacy(struct x64_buf *b, const struct enc *e)
+static uint8_t *put_legacy(uint8_t *q, const struct enc *e)
 {
     const struct dec_insn *in = e->in;
     const struct insn_row *row = in->row;
@@ -312,30 +307,30 @@ static void put_legacy(struct x64_buf *b, const struct enc *e)
     bool force = needs_rex(e);
 
     if (in->lock) {
-        x64_byte(b, 0xf0);
+        *q++ = 0xf0;
     }
     if (wants_66(in)) {
-        x64_byte(b, 0x66);
+        *q++ = 0x66;
     }
     if (row->pfx == PX_F2 || row->pfx == PX_F3) {
-        x64_byte(b, row->pfx == PX_F2 ? 0xf2 : 0xf3);
+        *q++ = row->pfx == PX_F2 ? 0xf2 : 0xf3;
     }
     unsigned base = e->has_mem ? e->mem.base : modrm || e->opreg ? e->rm.host : 0;
-    x64_rex(b, in->vex_w, modrm ? reg : 0, e->has_mem ? e->mem.index : X_NONE, base, force);
+    q = x64_put_rex(q, in->vex_w, modrm ? reg : 0, e->has_mem ? e->mem.index : X_NONE, base, force);
     if (in->map) {
-        x64_byte(b, 0x0f);
+        *q++ = 0x0f;
         if (in->map > 1) {
-            x64_byte(b, in->map == 2 ? 0x38 : 0x3a);
+            *q++ = in->map == 2 ? 0x38 : 0x3a;
         }
     }
     if (e->opreg) {
         opcode = (opcode & ~7u) | (e->rm.host & 7u);
     }
-    x64_byte(b, opcode);
+    *q++ = (uint8_t)opcode;
     if (modrm) {
-        put_operands(b, e);
+        q = put_operands(q, e);
     }
-    put_imm(b, in);
+    return put_imm(q, in);
 }
 
 /* One-byte forms that 64-bit mode does not have, respelled.  Returns true when done. */
@@ -367,8 +362,7 @@ static bool put_respelled(struct x64_buf *b, struct enc *e)
         x64_byte(b, 0x66 + 0);                               /* keeps lengths equal; 66 is ignored on byte forms */
         x64_rex(b, false, 0, e->has_mem ? e->mem.index : X_NONE, e->has_mem ? e->mem.base : e->rm.host, needs_rex(e));
         x64_byte(b, 0x80);
-        put_operands(b, e);
-        put_imm(b, in);
+        x64_end(b, put_imm(put_operands(x64_begin(b), e), in));
         return true;
     }
     return false;
@@ -416,11 +410,8 @@ void lower_native(struct lower *l, const struct ir_op *o)
         lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
     }
     if (!put_respelled(b, &e)) {
-        if (e.in->vex) {
-            put_vex(b, &e);
-        } else {
-            put_legacy(b, &e);
-        }
+        uint8_t *q = x64_begin(b);
+        x64_end(b, e.in->vex ? put_vex(q, &e) : put_legacy(q, &e));
     }
     finish(l, &e);
     if (o->in->row->attr & IA_X87) {
