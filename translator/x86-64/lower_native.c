@@ -441,15 +441,15 @@ void lower_btofs(struct lower *l, const struct ir_op *o)
     x64_mov_mr(b, 8, tmp_slot(IR_T1), X_R11);
 }
 
-void lower_ea(struct lower *l, const struct dec_insn *in, unsigned dst, int64_t extra)
+/* dst := effective address by an instruction of `size` bytes, 4 or 8. */
+static void ea_sized(struct lower *l, const struct dec_insn *in, unsigned dst, int64_t extra, unsigned size)
 {
     struct x64_buf *b = &l->b;
     int64_t disp = in->disp + extra;
-    unsigned size = in->adsize == 8 ? 8 : 4;
 
     if (in->base == EA_RIP || (in->base == REG_NONE && in->index == REG_NONE)) {
         uint64_t a = (uint64_t)disp + (in->base == EA_RIP ? in->ip + in->len : 0);
-        x64_mov_ri(b, dst, in->adsize == 8 ? a : in->adsize == 4 ? (uint32_t)a : (uint16_t)a);
+        x64_mov_ri(b, dst, in->adsize == 2 ? (uint16_t)a : size == 4 ? (uint32_t)a : a);
         return;
     }
     unsigned base = in->base == REG_NONE ? X_NONE : lower_use(l, in->base, X_R10);
@@ -467,18 +467,23 @@ void lower_ea(struct lower *l, const struct dec_insn *in, unsigned dst, int64_t 
     }
 }
 
+void lower_ea(struct lower *l, const struct dec_insn *in, unsigned dst, int64_t extra)
+{
+    ea_sized(l, in, dst, extra, in->adsize == 8 ? 8 : 4);
+}
+
 void lower_lea(struct lower *l, const struct ir_op *o)
 {
     struct x64_buf *b = &l->b;
     unsigned host = host_reg(o->dst);
 
-    if (o->size == 8 && o->in->adsize == 8 && host != X_NONE) {
+    if (o->size >= 4 && o->in->adsize >= 4 && host != X_NONE) {
         bool scratch = (o->in->base < 16 && host_reg(o->in->base) == X_NONE) ||
                        (o->in->index < 16 && host_reg(o->in->index) == X_NONE);
         if (scratch) {
             l->win.valid = false;
         }
-        lower_ea(l, o->in, host, 0);
+        ea_sized(l, o->in, host, 0, o->size < o->in->adsize ? o->size : o->in->adsize);
         return;
     }
     l->win.valid = false;
