@@ -130,6 +130,14 @@ unsigned tb_invalidate_range(struct guest_cpu *c, uint64_t ram_addr, unsigned le
     return killed;
 }
 
+/* The continuations are gone. */
+static void ret_clear(struct guest_cpu *c)
+{
+    for (unsigned i = 0; i < RET_SLOTS; i++) {
+        c->ret[i] = c->ret_none;
+    }
+}
+
 void tb_flush(struct guest_cpu *c)
 {
     struct tb_store *s = c->vm->store;
@@ -149,6 +157,7 @@ void tb_flush(struct guest_cpu *c)
     for (unsigned i = 0; i < s->vm->n_cpus; i++) {
         if (vm_cpu(s->vm, i)) {
             tlb_jc_clear(vm_cpu(s->vm, i));
+            ret_clear(vm_cpu(s->vm, i));
         }
     }
     if (s->vm->opt.perfmap) {

@@ -23,7 +23,7 @@ static void patch(struct tb_store *s, uint8_t *site, const uint8_t *target)
 
 static void patch_linked(struct tb_store *s, const struct tb_exit *e, const struct tb *to)
 {
-    patch(s, e->jump, to->entry);
+    patch(s, e->jump, to->entry - (e->call ? TB_CALL_ENTRY : 0));
     if (e->branch) {
         const uint8_t *target = e->branch_full;
 

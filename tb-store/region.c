@@ -232,6 +232,11 @@ static bool have_room(struct tb_store *s, struct tb_region **r, bool cold, size_
     return true;
 }
 
+static inline uint8_t *round_up(uint8_t *p)
+{
+    return (uint8_t *)(((uintptr_t)p + TB_ALIGN - 1) & ~(uintptr_t)(TB_ALIGN - 1));
+}
+
 struct tb *tb_alloc(struct guest_cpu *c, size_t min, struct tb_room *room)
 {
     struct tb_store *s = c->vm->store;
@@ -244,14 +249,15 @@ struct tb *tb_alloc(struct guest_cpu *c, size_t min, struct tb_room *room)
     if (every && __atomic_load_n(&s->made_since_flush, __ATOMIC_RELAXED) >= every) {
         return NULL;
     }
-    if (!have_room(s, &v->cold, true, TB_HEADER + min + 1) || (split && !have_room(s, &v->hot, false, min + 1))) {
+    if (!have_room(s, &v->cold, true, TB_HEADER + min + 1) ||
+        (split && !have_room(s, &v->hot, false, min + TB_ALIGN + TB_CALL_ENTRY))) {
         return NULL;
     }
     tb = (struct tb *)v->cold->free;
     xbt_zero(tb_w(s, tb), sizeof(*tb));
     v->open = tb;
     *room = (struct tb_room){
-        .code = split ? v->hot->free : NULL, .code_limit = split ? v->hot->end - 1 : NULL,
+        .code = split ? round_up(v->hot->free + TB_CALL_ENTRY) : NULL, .code_limit = split ? v->hot->end - 1 : NULL,
         .cold = (uint8_t *)tb + TB_HEADER, .cold_limit = v->cold->end - 1,
     };
     return tb;
@@ -270,7 +276,8 @@ static void note_used(struct tb_store *s, size_t bytes)
 /* [r->free, end) is tb's. One byte at least is left free: no TB starts where a return address of another is. */
 static void region_use(struct tb_store *s, struct tb_region *r, const struct tb *tb, const uint8_t *end)
 {
-    uint8_t *from = r->free, *to = (uint8_t *)(((uintptr_t)end + TB_ALIGN) & ~(uintptr_t)(TB_ALIGN - 1));
+    uint8_t *from = r->free, *to = r->cold ? round_up((uint8_t *)end + 1) : (uint8_t *)end + 1;
+
 
     XBT_ASSERT(end >= from && end < r->end);
     r->free = to <= r->end ? to : r->end;

@@ -52,7 +52,11 @@ struct tb_exit {
     struct tb *from;          /* the TB this is an exit of */
     uint8_t next_in_exit;     /* which exit of next_in */
     uint8_t taken;            /* the target of a branch, not the next instruction */
+    uint8_t call;             /* site B is a host CALL: it leads to the successor's call entry */
 };
+
+/* In front of a TB's entry: takes the return address of a host CALL off again (x86-64/lower_call.c). */
+#define TB_CALL_ENTRY 5u
 
 struct tb {
     struct tb_key key;
@@ -104,7 +108,7 @@ void *tb_rw(struct tb_store *s, void *rx);
 
 /* ---- allocation ---- */
 /* Where a TB's memory is: [code, code_limit) and, behind struct tb, [cold, cold_limit). With opt.no_split the first is
- * empty and all goes to the second. */
+ * empty and all goes to the second.  In front of `code` there is room for the call entry. */
 struct tb_room {
     uint8_t *code, *code_limit;
     uint8_t *cold, *cold_limit;
@@ -155,7 +159,7 @@ bool tb_is_code_addr(struct tb_store *s, const void *pc);
 /* ---- chaining ---- */
 /* Chain exit `exit` of `from` to `to`.  Does nothing when that must not be: opt.no_chain, a TB that is
  * invalid or not inserted, an unused or already linked exit.  Counts ST_CHAIN_MADE.
- * linked:   jump := to->entry; then
+ * linked:   jump := to->entry (the call entry in front of it for a `call` exit); then
  *           branch := to->needs_flags ? branch_full : branch_noflags, or to->entry when that is NULL
  *           (branch_full if cross_page: the cp check must not be jumped over).
  * unlinked: branch := branch_full; then jump := jump_unlinked.

@@ -219,6 +219,14 @@ struct jc_entry {
  */
 #define CP_SLOTS 2048
 
+/*
+ * Return cache: where the guest's return address at stack address A was pushed by generated code, slot A / 8 modulo its
+ * size holds the host address of the continuation behind that call.  A return goes there by
+ * a host RET without looking at it; the continuation checks that it is the right one (x86-64/lower_call.c).  Every
+ * slot holds a continuation or the thunk that says "none", never anything that a guest chooses.
+ */
+#define RET_SLOTS 8192u
+
 /* intr_pending */
 #define INTR_PHYSICAL 1u  /* the host reported an external interrupt not yet taken */
 #define INTR_VIRTUAL  2u  /* V_IRQ of a nested guest */
@@ -229,9 +237,10 @@ struct guest_cpu {
     uint64_t *rtab;              /* current read table (tlb.h) */
     uint64_t *wtab;              /* current write table */
     uint32_t exit_request;       /* any non-zero value makes generated code leave soon */
+    uint32_t hflags;             /* HF_*; behind exit_request: returns compare both at once */
     uint16_t fl;                 /* status flags: low byte OF (0/1), high byte as LAHF's AH */
     uint8_t  fpu_live;
-    uint8_t  pad0;
+    uint8_t  pad0[5];
     uint64_t rip;                /* EIP/RIP (offset, not linear) valid at exits */
     struct jc_entry *jc;         /* current jump cache, 1 << JC_BITS entries */
     uint32_t *cp;                /* current cross-page ids, CP_SLOTS entries */
@@ -244,7 +253,6 @@ struct guest_cpu {
     /* --- general state --- */
     uint64_t gpr_mem[16];        /* use cpu_gpr()/gpr macros: r8-r11 live in r8_11 */
     uint32_t eflags;             /* non-status bits only; bit 1 not stored */
-    uint32_t hflags;
     struct guest_seg seg[8];     /* ES CS SS DS FS GS LDT TR */
     struct { uint64_t base; uint32_t limit; uint32_t pad; } gdt, idt;
     uint64_t cr[5];              /* CR0..CR4; cr[1] unused */
@@ -331,6 +339,10 @@ struct guest_cpu {
     struct lower *lower;
     uint64_t stat[192];          /* counters, enum from tb-store/stats.inc */
     uint64_t exc_count[32], int_count[256];
+    uint64_t ret_mask;           /* pext mask of a stack address's slot */
+    const void *ret_none;        /* what an empty slot holds */
+    const void *ret_before;      /* slot -1, looked at for a return address whose address plus 8 is in slot 0: empty */
+    const void *ret[RET_SLOTS];  /* the return cache */
 
     /* FP state image in standard XSAVE format; valid when !fpu_live */
     uint8_t fpu[XBT_FPU_AREA] __attribute__((aligned(64)));

@@ -117,7 +117,9 @@ static const char *verify_op(const struct ir_block *b, unsigned i, bool *addr)
     case IR_HELPER: case IR_HELPER_X:
         return o->in && o->in->row->helper ? NULL : "instruction has no helper";
     case IR_GOTO: case IR_JCC: case IR_JCXZ: case IR_LOOPDEC:
-        return o->slot < b->n_exits ? NULL : "bad exit";
+        return o->slot < b->n_exits && o->pair <= b->n_exits ? NULL : "bad exit";
+    case IR_GOTO_IND:
+        return o->pair <= b->n_exits + (o->in->row->cls == CL_RET) ? NULL : "bad exit behind a call";
     default:
         return NULL;
     }
@@ -162,9 +164,10 @@ void ir_print(const struct ir_block *b, char *buf, size_t size)
             n += (size_t)snprintf(buf + n, size - n, "  %llx: %s\n", (unsigned long long)o->in->ip, o->in->row->name);
             continue;
         }
-        n += (size_t)snprintf(buf + n, size - n, "      %-9s dst=%s src=%s size=%u acc=%u imm=%llx%s%s%s%s\n",
+        n += (size_t)snprintf(buf + n, size - n, "      %-9s dst=%s src=%s size=%u acc=%u imm=%llx%s%s%s%s%s\n",
                               ir_op_names[o->op], reg_name(o->dst), reg_name(o->src), o->size, o->acc,
                               (unsigned long long)o->imm, loads[o->load_fl & 3], o->save_fl ? " save_fl" : "",
-                              o->fl_in_host ? " fl_in_host" : o->fl_recipe ? " fl_recipe" : "", sites[o->site & 3]);
+                              o->fl_in_host ? " fl_in_host" : o->fl_recipe ? " fl_recipe" : "", sites[o->site & 3],
+                              o->pair ? " paired" : "");
     }
 }

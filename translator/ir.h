@@ -65,6 +65,7 @@ struct ir_op {
     uint8_t width;      /* AK_REG: address width */
     uint8_t slot;       /* exits */
     uint8_t cc;
+    uint8_t pair;       /* calls: 1 + the exit that goes on behind the call; returns: 1 (x86-64/lower_call.c) */
     uint8_t aligned;    /* ADDR: ALIGN_*: the instruction demands alignment */
     uint8_t no_ac;      /* ADDR: never #AC */
     uint8_t x87_wait;   /* ADDR: a pending x87 exception comes before the operand's faults */
@@ -98,6 +99,7 @@ struct ir_block {
     bool special;                /* SHADOW, RF or TF block: one instruction, all exits go to the loop */
     unsigned n_exits;
     uint64_t exit_ip[TB_EXITS];  /* targets of direct exits (rip offset) */
+    bool pair;                   /* calls and returns use the return cache (opt) */
     bool extend;                 /* go on behind conditional jumps forward (opt) */
     struct ir_op ops[IR_MAX_OPS];
     struct dec_insn insns[IR_MAX_INSNS];

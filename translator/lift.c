@@ -398,6 +398,26 @@ static bool lift_string(struct ir_block *b, const struct dec_insn *in)
     }
 }
 
+/* Can this near call or return be paired?  Where the continuation's checks cover everything that its code depends on. */
+static bool can_pair(const struct ir_block *b, const struct dec_insn *in)
+{
+    if (!b->pair || (b->key.hflags & HF_CSLIM)) {
+        return false;
+    }
+    return in->mode == 2 ? in->opsize == 8
+                         : in->mode == 1 && in->opsize == 4 && (b->key.hflags & HF_SS32) && !b->key.cs_base;
+}
+
+/* The last op is the exit of a call.  Its return address is not out of reach: RET would fault there. */
+static void pair_call(struct ir_block *b, const struct dec_insn *in)
+{
+    uint64_t next = trunc_ip(in, in->ip + in->len);
+
+    if (can_pair(b, in) && (uint64_t)((int64_t)(next << 16) >> 16) == next) {
+        b->ops[b->n_ops - 1].pair = new_exit(b, next) + 1;
+    }
+}
+
 static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
 {
     switch (in->row->cls) {
@@ -405,6 +425,7 @@ static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const str
         if (target_ok(c, b, in, rel_target(in))) {
             lift_push_return(b, in);
             put_goto(b, in, rel_target(in));
+            pair_call(b, in);
         }
         return true;
     case CL_JMP_REL:
@@ -416,6 +437,7 @@ static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const str
         lift_ind_target(b, in);
         lift_push_return(b, in);
         put(b, IR_GOTO_IND, in)->src = IR_T0;
+        pair_call(b, in);
         return true;
     case CL_JMP_IND:
         lift_ind_target(b, in);
@@ -426,6 +448,7 @@ static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const str
         put_ld(b, in, IR_T0, in->opsize);
         put_addi(b, in, R_RSP, R_RSP, in->opsize + (in->imm & 0xffff), stack_width(b, in));
         put(b, IR_GOTO_IND, in)->src = IR_T0;
+        b->ops[b->n_ops - 1].pair = can_pair(b, in);
         return true;
     case CL_JCC:
         return lift_jcc(b, in);

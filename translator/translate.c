@@ -197,6 +197,7 @@ static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_
     b->needs_flags = true;
     b->special = key->hflags & (HF_SHADOW | HF_RF | HF_TF | HF_DBG);
     b->n_exits = 0;
+    b->pair = !c->vm->opt.no_pair && !c->vm->opt.no_chain && !b->special;
     b->extend = !c->vm->opt.no_long_blocks && !b->special;
 }
 

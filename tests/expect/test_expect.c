@@ -95,6 +95,14 @@ static void put_line(const char *line)
         if (block_size && strncmp(line, "[rsp]", 5) == 0) {
             put_field(0);
             line += 5;
+        } else if (block_size && strncmp(line, "[rsp + r", 8) == 0 && (end = strstr(line, " + 0x"))) {
+            out("[ret + ");                     /* the one array with an index */
+            for (line += 7; line < end; line++) {
+                c[0] = *line;
+                out(c);
+            }
+            out("]");
+            line = strchr(line, ']') + 1;
         } else if (block_size && strncmp(line, "[rsp + ", 7) == 0) {
             put_field(strtoul(line + 7, &end, 16));
             line = end + 1;

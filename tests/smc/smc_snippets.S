@@ -98,6 +98,118 @@ snippets_start:
     ret
 4:  nop
     END
+    CASE behind_the_call                /* what a return goes back to is changed by the function */
+    mov $6, %ecx
+1:  call 3f
+2:  mov $1, %al
+    add %al, %dl
+    dec %ecx
+    jnz 1b
+    jmp 4f
+3:  incb 2b+1(%rip)
+    ret
+4:  nop
+    END
+    CASE the_call_itself                /* the block that called is gone when the function returns */
+    mov $6, %ecx
+1:  mov $1, %al
+    call 3f
+    add %al, %dl
+    dec %ecx
+    jnz 1b
+    jmp 4f
+3:  incb 1b+1(%rip)
+    ret
+4:  nop
+    END
+    CASE return_elsewhere               /* every other time */
+    mov $8, %ecx
+1:  call 3f
+    add $1, %dl
+2:  add $0x10, %dl
+    dec %ecx
+    jnz 1b
+    jmp 4f
+3:  test $1, %cl
+    jz 5f
+    addq $2b-1b-5, (%rsp)
+5:  ret
+4:  nop
+    END
+    CASE return_to_the_callers_caller
+    mov $8, %ecx
+1:  call 2f
+    add $1, %dl
+    dec %ecx
+    jnz 1b
+    jmp 5f
+2:  call 3f
+    add $0x10, %dl
+    ret
+3:  test $1, %cl
+    jz 4f
+    lea 8(%rsp), %rsp
+4:  ret
+5:  nop
+    END
+    CASE return_twice                   /* to one address from one place on the stack, without a call */
+    mov $5, %ecx
+1:  call 3f
+2:  add $1, %dl
+    lea 2b(%rip), %rax
+    dec %ecx
+    js 4f
+    push %rax
+3:  ret
+4:  nop
+    END
+    CASE return_with_other_flags        /* the function leaves DF set every other time */
+    mov $8, %ecx
+    lea 4f+16(%rip), %rsi
+1:  call 3f
+    lodsb
+    cld
+    add %al, %dl
+    dec %ecx
+    jnz 1b
+    jmp 5f
+3:  test $2, %cl
+    jz 2f
+    std
+2:  ret
+4:  .byte 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28
+5:  nop
+    END
+    CASE return_and_release             /* RET imm16, call through memory */
+    mov $6, %ecx
+    lea 3f(%rip), %rax
+1:  push %rcx
+    push %rax
+    call *(%rsp)
+    add %ecx, %edx
+    dec %ecx
+    jnz 1b
+    jmp 4f
+3:  add 16(%rsp), %dl
+    ret $16
+4:  nop
+    END
+    CASE recursion
+    mov $30, %ecx
+1:  call 2f
+    jmp 5f
+2:  dec %ecx
+    jz 4f
+    test $1, %cl
+    jz 3f
+    call 2b
+    add $1, %edx
+    ret
+3:  call 2b
+    lea (%rdx, %rdx, 2), %edx
+4:  ret
+5:  nop
+    END
     CASE alias                          /* through another linear address */
 8:  mov $8, %ecx
 1:  mov $1, %eax

@@ -155,7 +155,7 @@ static void test_cancel_and_retry(void)
     memset(m.cold, 0xcc, (size_t)(m.cold_limit - m.cold));
     tb_alloc_cancel(env_cpu, a);
     b = tb_alloc(env_cpu, 100, &m);
-    CHECK(a == b && (uint8_t *)a == last->start && m.code == s->regions[0].start);
+    CHECK(a == b && (uint8_t *)a == last->start && m.code == s->regions[0].start + TB_ALIGN);
     CHECK(tb_find_host_pc(s, m.code) == NULL); /* open, not published */
     set_parts(b, m.code, (uint32_t)(m.code_limit - 4096 - m.code), m.cold, 16);
     tb_alloc_done(env_cpu, b, m.cold_limit - 4096);
@@ -163,7 +163,7 @@ static void test_cancel_and_retry(void)
     CHECK(tb_find_host_pc(s, m.cold + 16) == b && tb_find_host_pc(s, m.cold + 17) == NULL);
     a = tb_alloc(env_cpu, 8192, &m);
     CHECK((uint8_t *)a == last[-1].start && m.cold_limit == last->start - 1);
-    CHECK(m.code == s->regions[1].start && m.code_limit == s->regions[1].end - 1);
+    CHECK(m.code == s->regions[1].start + TB_ALIGN && m.code_limit == s->regions[1].end - 1);
     CHECK(*(uint64_t *)a == 0);
     set_parts(a, m.code, (uint32_t)(m.code_limit - m.code), m.cold, (uint32_t)(m.cold_limit - m.cold));
     tb_alloc_done(env_cpu, a, m.cold_limit); /* to the last byte */
@@ -172,7 +172,7 @@ static void test_cancel_and_retry(void)
     /* One kind takes what the other has not. */
     for (unsigned i = 0; i < s->n_regions - 5; i++) {
         a = tb_alloc(env_cpu, 1, &m);
-        CHECK(a && m.code == s->regions[2].start + 16 * i && (uint8_t *)a == last[-2 - (int)i].start);
+        CHECK(a && m.code == s->regions[2].start + 16 * (i + 1) && (uint8_t *)a == last[-2 - (int)i].start);
         set_parts(a, m.code, 0, m.cold, 0);
         tb_alloc_done(env_cpu, a, m.cold_limit);
     }
@@ -213,7 +213,7 @@ static void test_two_owners(void)
     struct tb *a = env_make(env_cpu, 0x1000, 4, 64), *b = env_make(other, 0x2000, 4, 64);
     struct tb *a2 = env_make(env_cpu, 0x3000, 4, 64);
 
-    CHECK(a->entry == s->regions[0].start && b->entry == s->regions[1].start);
+    CHECK(a->entry == s->regions[0].start + TB_ALIGN && b->entry == s->regions[1].start + TB_ALIGN);
     CHECK(a2->entry < s->regions[0].end && a2->entry > a->entry);
     CHECK((uint8_t *)a == s->regions[s->n_regions - 1].start && (uint8_t *)b == s->regions[s->n_regions - 2].start);
     CHECK(tb_find_host_pc(s, b->entry) == b && tb_find_host_pc(s, a2->entry) == a2);

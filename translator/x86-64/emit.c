@@ -269,6 +269,12 @@ uint8_t *x64_jmp_aligned(struct x64_buf *b, const void *target)
     return x64_jmp(b, target);
 }
 
+uint8_t *x64_call_aligned(struct x64_buf *b, const void *target)
+{
+    pad_rel32(b, 1);
+    return x64_call(b, target);
+}
+
 uint8_t *x64_jcc_aligned(struct x64_buf *b, unsigned cc, const void *target)
 {
     pad_rel32(b, 2);

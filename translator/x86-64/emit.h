@@ -168,6 +168,7 @@ uint8_t *x64_jcc(struct x64_buf *b, unsigned cc, const void *target);
 uint8_t *x64_call(struct x64_buf *b, const void *target);
 /* As above with the rel32 field in one aligned 8-byte word, so that it can be patched with one store while others execute it. */
 uint8_t *x64_jmp_aligned(struct x64_buf *b, const void *target);
+uint8_t *x64_call_aligned(struct x64_buf *b, const void *target);
 uint8_t *x64_jcc_aligned(struct x64_buf *b, unsigned cc, const void *target);
 void x64_jmp_m(struct x64_buf *b, struct x64_mem m);
 /* lea dst, [rip + ...]: an address in reach of the code. */

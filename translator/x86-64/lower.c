@@ -342,7 +342,7 @@ static uint8_t *place_insns(struct lower *l, uint8_t *code, uint8_t *limit)
             p += sizeof(struct dec_insn);
         }
     }
-    return (uint8_t *)(((uintptr_t)p + 15) & ~15ul);
+    return (uint8_t *)(((uintptr_t)p + TB_CALL_ENTRY + 15) & ~15ul);
 }
 
 /* Exits that loops take, once they are linked. */
@@ -367,6 +367,7 @@ static void lower_cold(struct lower *l)
         case COLD_EXIT: lower_cold_exit(l, &l->cold[i]); break;
         case COLD_DONE: break;
         case COLD_UNLINKED: lower_cold_unlinked(l, &l->cold[i]); break;
+        case COLD_LOOKUP: lower_cold_lookup(l, &l->cold[i]); break;
         default: lower_cold_access(l, &l->cold[i]); break;
         }
     }
@@ -407,6 +408,7 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
         l->b.p = cold;
         l->b.limit = room->cold_limit - X64_SLACK;
     }
+    lower_call_entry(l);
     l->tbw->entry = l->b.p;
     lower_entry(l);
     for (unsigned i = 0; i < ir->n_ops; i++) {

@@ -17,7 +17,7 @@
 #define MAX_COLD (IR_MAX_INSNS * 3)
 #define MAX_RECS (IR_MAX_INSNS * 8)
 
-enum cold_kind { COLD_ACCESS, COLD_EXIT, COLD_UNLINKED, COLD_DONE };
+enum cold_kind { COLD_ACCESS, COLD_EXIT, COLD_UNLINKED, COLD_LOOKUP, COLD_DONE };
 
 struct cold {
     uint8_t kind;
@@ -30,7 +30,10 @@ struct cold {
     uint8_t *resume;         /* the op that uses the address */
     uint8_t *after;          /* behind the ops [use, use_end) */
     uint8_t *branch;         /* COLD_EXIT: rel32 field of the branch to the stub */
+    uint8_t slot;            /* COLD_UNLINKED: the exit */
+    bool landing;            /* COLD_UNLINKED: it is that of a landing (lower_call.c) */
     uint8_t *out[2];         /* COLD_UNLINKED: jumps to it, besides that of the exit */
+    uint8_t *no[2];          /* COLD_UNLINKED: jumps of a landing to the return's own lookup; COLD_LOOKUP: what leads there */
     uint8_t *leave_window;   /* jump from a window access whose page is another one */
     bool close_window;       /* there: a load looks up the read table, but stores may follow in the window */
     struct x87_last x87;     /* as lower.x87, at the ADDR */
@@ -140,6 +143,22 @@ bool lower_is_waiting_loop(const struct ir_block *ir);
 bool lower_exit_is_backward(struct lower *l, const struct cold *k);
 void lower_cold_exit(struct lower *l, struct cold *k);
 void lower_cold_unlinked(struct lower *l, const struct cold *k);
+/* The lookup of a return whose landing was not the right one; r9 = the guest's return address. */
+void lower_cold_lookup(struct lower *l, const struct cold *k);
+void lower_add_cold(struct lower *l, const struct cold *k);
+/* Linear address of the target of exit `slot`. */
+uint64_t lower_exit_lip(const struct lower *l, unsigned slot);
+
+/* lower_call.c: calls and returns that use the host's return predictor */
+/* In front of the block's entry, which is here: take the return address of a host CALL off. */
+void lower_call_entry(struct lower *l);
+/* c->ret[slot of the guest's rSP] := the landing, which lower_landing() will put somewhere; uses `slot`, `tmp` and flags.
+ * Returns the field to be patched. */
+uint8_t *lower_note_return(struct lower *l, unsigned slot, unsigned tmp);
+/* Right behind the host CALL of op `index`: checks, then the exit that goes on behind the guest's call. */
+void lower_landing(struct lower *l, uint8_t *noted, unsigned index);
+/* Op `index` is a return: go to where its call noted. */
+void lower_return(struct lower *l, unsigned index);
 
 /* The whole block into tb's memory; returns the rx end of its cold part, or NULL when it does not fit. */
 uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, const struct tb_room *room);

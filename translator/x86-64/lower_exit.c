@@ -15,7 +15,7 @@
 #include "tb-store/stats.h"
 #include "translator/x86-64/lower.h"
 
-static uint64_t exit_lip(const struct lower *l, unsigned slot)
+uint64_t lower_exit_lip(const struct lower *l, unsigned slot)
 {
     uint64_t lip = l->ir->exit_ip[slot] + l->ir->key.cs_base;
     return (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64 ? lip : (uint32_t)lip;
@@ -45,7 +45,7 @@ static bool is_backward(const struct lower *l, uint64_t lip)
     return lip <= l->ir->lip + l->guest_off || l->waits;
 }
 
-static void add_cold(struct lower *l, const struct cold *k)
+void lower_add_cold(struct lower *l, const struct cold *k)
 {
     if (l->n_cold == MAX_COLD) {
         l->b.overflow = true;
@@ -61,10 +61,10 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     const struct ir_op *o = &l->ir->ops[index];
     unsigned slot = o->slot;
     struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[slot]);
-    uint64_t lip = exit_lip(l, slot);
+    uint64_t lip = lower_exit_lip(l, slot);
     bool backward = is_backward(l, lip);
     bool cross = (lip ^ l->ir->lip) >> 12;
-    struct cold k = { .kind = COLD_UNLINKED, .op = (uint16_t)index };
+    struct cold k = { .kind = COLD_UNLINKED, .op = (uint16_t)index, .slot = (uint8_t)slot };
 
     x->branch_full = x64_here(b);
     if (o->fl_recipe) {
@@ -97,15 +97,30 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     x->taken = o->op != IR_GOTO || o->in->row->cls == CL_CALL_REL || o->in->row->cls == CL_JMP_REL;
     x->cross_page = cross;
     x->branch = branch;
-    x->branch_noflags = !backward && !cross ? NULL : !o->fl_in_host || o->site == SK_RECIPE ? checks : x->branch_full;
-    x->jump = x64_jmp_aligned(b, NULL);
+    x->branch_noflags = !backward && !cross && !o->pair ? NULL
+                        : !o->fl_in_host || o->site == SK_RECIPE ? checks : x->branch_full;
+    if (o->pair) {
+        uint8_t *noted = lower_note_return(l, X_R11, X_R9);
+        x->call = 1;
+        x->jump = x64_call_aligned(b, NULL);
+        lower_landing(l, noted, index);
+    } else {
+        x->jump = x64_jmp_aligned(b, NULL);
+    }
     if (branch) {
         x64_patch_rel32(b, branch, x->branch_full);
     }
     if (l->cold0) {
         lower_cold_unlinked(l, &k);
     } else {
-        add_cold(l, &k);
+        lower_add_cold(l, &k);
+    }
+}
+
+static void patch_here(struct lower *l, uint8_t *field)
+{
+    if (field) {
+        x64_patch_rel32(&l->b, field, x64_here(&l->b));
     }
 }
 
@@ -114,26 +129,32 @@ void lower_cold_unlinked(struct lower *l, const struct cold *k)
 {
     struct x64_buf *b = &l->b;
     const struct ir_op *o = &l->ir->ops[k->op];
-    struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[o->slot]);
+    struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[k->slot]);
 
     lower_at_insn_of(l, k->op);
     x->jump_unlinked = x64_here(b);
     x64_patch_rel32(b, x->jump, x->jump_unlinked);
-    for (unsigned i = 0; i < 2; i++) {
-        if (k->out[i]) {
-            x64_patch_rel32(b, k->out[i], x->jump_unlinked);
-        }
+    if (x->call) {
+        x64_lea(b, 8, X_RSP, x64_at(X_RSP, 8));
     }
-    x64_lea_rip(b, X_R11, &l->tbw->exit[o->slot]);
+    patch_here(l, k->out[0]);
+    patch_here(l, k->out[1]);
+    x64_lea_rip(b, X_R11, &l->tbw->exit[k->slot]);
     lower_call_thunk(l, TH_UNLINKED);
-    /* guest_off is the branch, where RIP is for a target out of reach; else the exit's target is the state's RIP. */
-    bool recipe = o->site == SK_RECIPE && (x->cross_page || is_backward(l, x->lip));
+    /* guest_off is the branch, where RIP is for a target out of reach; else the exit's target is the state's RIP.  At a
+     * landing the flags are where the return left them. */
+    bool recipe = !k->landing && o->site == SK_RECIPE && (x->cross_page || x->call || is_backward(l, x->lip));
     lower_record(l, x64_here(b), l->guest_off, recipe ? SK_RECIPE : SK_ENV, &o->rc);
+    if (k->landing) {
+        patch_here(l, k->no[0]);
+        patch_here(l, k->no[1]);
+        x64_op_rr(b, 4, 0xff, 4, X_R11);        /* jmp r11 */
+    }
 }
 
 static void taken_branch(struct lower *l, unsigned index, uint8_t *branch)
 {
-    add_cold(l, &(struct cold) { .kind = COLD_EXIT, .op = (uint16_t)index, .branch = branch });
+    lower_add_cold(l, &(struct cold) { .kind = COLD_EXIT, .op = (uint16_t)index, .branch = branch });
 }
 
 static void short_jump_to_here(struct lower *l, uint8_t *disp8)
@@ -212,19 +233,13 @@ static void leave_indirect(struct lower *l, const struct dec_insn *in)
     lower_jmp_thunk(l, TH_INDIRECT);
 }
 
-/* Look the target up in the jump cache, inline.  Nothing in there is out of range: that is checked on a miss. */
-static void lower_indirect(struct lower *l, const struct ir_op *o)
+/* Look the linear address in r10 up in the jump cache: r11 := its entry.  Nothing in there is out of range: that is
+ * checked on a miss. */
+static void lookup(struct lower *l, uint8_t *out[2])
 {
     struct x64_buf *b = &l->b;
-    bool code64 = (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64;
 
-    x64_mov_rr(b, 8, X_R10, lower_use(l, o->src, X_R10));
-    x64_mov_mr(b, 8, X64_ENV(rip), X_R10);
-    if (l->ir->special) {
-        leave_indirect(l, o->in);
-        return;
-    }
-    if (!code64) {
+    if ((l->ir->key.hflags & HF_CODE_MASK) != HF_CODE64) {
         x64_alu_rm(b, 0, 4, X_R10, X64_ENV(cs_base));
     }
     x64_mov_rr(b, 8, X_R11, X_R10);
@@ -234,16 +249,59 @@ static void lower_indirect(struct lower *l, const struct ir_op *o)
     x64_shift_ri(b, 4, 4, X_R11, 4);
     x64_alu_rm(b, 0, 8, X_R11, X64_ENV(jc));
     x64_alu_rm(b, 7, 8, X_R10, x64_at(X_R11, offsetof(struct jc_entry, lip)));
-    uint8_t *miss = x64_jcc(b, CC_NE, NULL);
+    out[0] = x64_jcc(b, CC_NE, NULL);
     x64_alu_mi(b, 7, 4, X64_ENV(exit_request), 0);
-    uint8_t *pending = x64_jcc(b, CC_NE, NULL);
+    out[1] = x64_jcc(b, CC_NE, NULL);
     if (l->opt->profile) {
         lower_count(l, ST_JC_INLINE);
     }
-    x64_jmp_m(b, x64_at(X_R11, offsetof(struct jc_entry, host)));
-    x64_patch_rel32(b, miss, x64_here(b));
-    x64_patch_rel32(b, pending, x64_here(b));
+}
+
+static void lower_indirect(struct lower *l, unsigned index)
+{
+    struct x64_buf *b = &l->b;
+    const struct ir_op *o = &l->ir->ops[index];
+    uint8_t *out[2];
+
+    if (o->pair && o->in->row->cls == CL_RET) {
+        lower_return(l, index);
+        return;
+    }
+    x64_mov_rr(b, 8, X_R10, lower_use(l, o->src, X_R10));
+    x64_mov_mr(b, 8, X64_ENV(rip), X_R10);
+    if (l->ir->special) {
+        leave_indirect(l, o->in);
+        return;
+    }
+    lookup(l, out);
+    if (o->pair) {
+        uint8_t *noted = lower_note_return(l, X_R9, X_R10);
+        x64_mov_rm(b, 8, X_R11, x64_at(X_R11, offsetof(struct jc_entry, host)));
+        x64_alu_ri(b, 5, 8, X_R11, TB_CALL_ENTRY);
+        x64_op_rr(b, 4, 0xff, 2, X_R11);        /* call r11 */
+        lower_landing(l, noted, index);
+    } else {
+        x64_jmp_m(b, x64_at(X_R11, offsetof(struct jc_entry, host)));
+    }
+    patch_here(l, out[0]);
+    patch_here(l, out[1]);
     leave_indirect(l, o->in);
+}
+
+void lower_cold_lookup(struct lower *l, const struct cold *k)
+{
+    struct x64_buf *b = &l->b;
+    uint8_t *out[2];
+
+    lower_at_insn_of(l, k->op);
+    patch_here(l, k->no[0]);
+    x64_mov_mr(b, 8, X64_ENV(rip), X_R9);
+    x64_mov_rr(b, 8, X_R10, X_R9);
+    lookup(l, out);
+    x64_jmp_m(b, x64_at(X_R11, offsetof(struct jc_entry, host)));
+    patch_here(l, out[0]);
+    patch_here(l, out[1]);
+    leave_indirect(l, l->ir->ops[k->op].in);
 }
 
 void lower_exit_op(struct lower *l, unsigned index)
@@ -269,7 +327,7 @@ void lower_exit_op(struct lower *l, unsigned index)
         break;
     }
     default:
-        lower_indirect(l, o);
+        lower_indirect(l, index);
         break;
     }
 }
@@ -277,7 +335,7 @@ void lower_exit_op(struct lower *l, unsigned index)
 bool lower_exit_is_backward(struct lower *l, const struct cold *k)
 {
     lower_at_insn_of(l, k->op);
-    return is_backward(l, exit_lip(l, l->ir->ops[k->op].slot));
+    return is_backward(l, lower_exit_lip(l, l->ir->ops[k->op].slot));
 }
 
 void lower_cold_exit(struct lower *l, struct cold *k)

@@ -15,7 +15,7 @@
 #define XBT_X64_REGS_H
 
 /* cpu->thunk[] */
-/* The first six are reached with a one-byte displacement. */
+/* The first five are reached with a one-byte displacement. */
 #define TH_SLOW_READ     0   /* r10 = linear, r9d = size | TH_F_*; returns r10 + r11 = host address (TH_FAR) */
 #define TH_SLOW_WRITE    1   /* same; returns to the caller's jump, or 5 bytes behind it when a commit is needed */
 #define TH_COMMIT        2   /* write the bounce buffer to the guest; host flags are kept */
@@ -28,7 +28,8 @@
 #define TH_RAISE         8   /* r9d = vector | 0x100 when there is an error code 0; cpu->rip set */
 #define TH_SPECIAL       9  /* cpu->rip set: a SHADOW/RF/TF block ends */
 #define TH_RECHECK       10  /* cpu->rip set: second page of the block must be looked at again */
-#define TH_COUNT         11
+#define TH_RET_NONE      11  /* an empty slot of the return cache: goes to r11, which holds the return's own lookup */
+#define TH_COUNT         12
 
 /* After a slow access or a commit r10 = linear address + TH_FAR and r11 makes up for it: farther from the address than
  * any displacement reaches, so that an access window never matches it.  It is the bit that can be told from an

@@ -192,6 +192,12 @@ static void gen_raise(struct x64_buf *b)
     call_c(b, (const void *)(uintptr_t)xbt_thunk_raise);
 }
 
+static void gen_ret_none(struct x64_buf *b)
+{
+    thunk_addr[TH_RET_NONE] = x64_here(b);
+    x64_op_rr(b, 4, 0xff, 4, X_R11);            /* jmp r11 */
+}
+
 bool thunks_init(void)
 {
     const size_t size = 16384;
@@ -213,6 +219,7 @@ bool thunks_init(void)
     gen_seg_fault(&b);
     gen_raise(&b);
     gen_unlinked(&b);
+    gen_ret_none(&b);
     gen_exit(&b, TH_INDIRECT, LEAVE_INDIRECT);
     gen_exit(&b, TH_SPECIAL, LEAVE_SPECIAL);
     gen_exit(&b, TH_RECHECK, LEAVE_RECHECK);
@@ -224,6 +231,11 @@ void thunks_fill(struct guest_cpu *c)
 {
     for (unsigned i = 0; i < TH_COUNT; i++) {
         c->thunk[i] = thunk_addr[i];
+    }
+    c->ret_mask = (RET_SLOTS - 1) << 3;
+    c->ret_none = c->ret_before = thunk_addr[TH_RET_NONE];
+    for (unsigned i = 0; i < RET_SLOTS; i++) {
+        c->ret[i] = c->ret_none;
     }
 }
 

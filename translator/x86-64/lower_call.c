@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * lower_call.c - guest calls and returns as host CALL and RET, so that the host's return predictor works.
+ *
+ * A guest call notes the host address of its landing in cpu->ret[], in the slot of the stack address that holds the
+ * guest's return address, and ends in a host CALL:
+ *     call:      c->ret[slot of rSP] := landing
+ *                call successor's call entry             (site B; that entry takes the host's return address off again)
+ *     landing:   is the return address in r9 that of this call?   no: jmp r11
+ *                same hflags, nothing pending?                    no: jmp r11
+ *                is the page still mapped as when linked?         no: unlinked
+ *                jmp continuation                        (site B of an exit of its own)
+ * CS base and limit need no look: calls and returns are paired only in blocks where the base is 0 and the limit flat.
+ * A guest return loads its address into r9 as ever, the address of its own lookup into r11, and does
+ *                push c->ret[slot]; ret
+ * The host predicts the landing of the last CALL, which is right as long as the guest nests its calls.  Prediction or
+ * not, the slot's content decides where it goes, and the landing whether that was right.  Slots are never trusted, so
+ * nothing has to be undone when the guest unwinds its stack in other ways; their contents are code of this cache
+ * until it is flushed as a whole, which empties all slots.  The landing's last jump is an exit like others: linked and
+ * unlinked as blocks come and go.
+ */
+#include "tb-store/stats.h"
+#include "translator/x86-64/lower.h"
+
+void lower_call_entry(struct lower *l)
+{
+    l->b.p -= TB_CALL_ENTRY;
+    x64_lea(&l->b, 8, X_RSP, x64_at(X_RSP, 8));
+}
+
+/*
+ * The slot of a return address that lies at rSP + off, `reg` holding what is left of its address; flags may change.
+ * In 64-bit code a slot is 8 bytes of stack and off is 0 or -8: then it is in the displacement.
+ */
+static struct x64_mem ret_slot(struct lower *l, unsigned reg, int32_t off)
+{
+    struct x64_buf *b = &l->b;
+    unsigned from = X_R8;
+    int32_t at = (int32_t)offsetof(struct guest_cpu, ret);
+
+    if (off == -8 && (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64) {
+        at -= 8;
+    } else if (off) {
+        x64_lea(b, 4, reg, x64_at(X_R8, off));
+        from = reg;
+    }
+    if (l->fast_pext) {
+        x64_pext_rrm(b, reg, from, X64_ENV(ret_mask));
+        return (struct x64_mem) { X_RSP, (uint8_t)reg, 3, at };
+    }
+    if (from != reg) {
+        x64_mov_rr(b, 4, reg, from);
+    }
+    x64_alu_ri(b, 4, 4, reg, (int32_t)(RET_SLOTS - 1) << 3);
+    return (struct x64_mem) { X_RSP, (uint8_t)reg, 0, at };
+}
+
+/* dst := address still to be known. */
+static uint8_t *lea_later(struct x64_buf *b, unsigned dst)
+{
+    x64_lea_rip(b, dst, x64_here(b));
+    return x64_here(b) - 4;
+}
+
+uint8_t *lower_note_return(struct lower *l, unsigned slot, unsigned tmp)
+{
+    struct x64_mem m = ret_slot(l, slot, 0);
+    uint8_t *noted = lea_later(&l->b, tmp);
+
+    x64_mov_mr(&l->b, 8, m, tmp);
+    return noted;
+}
+
+/* r9 = the guest's return address: that of exit's target? */
+static uint8_t *check_address(struct lower *l, uint64_t ip)
+{
+    struct x64_buf *b = &l->b;
+
+    if (ip == (uint64_t)(int64_t)(int32_t)ip) {
+        x64_alu_ri(b, 7, 8, X_R9, (int32_t)ip);
+    } else {
+        x64_mov_ri(b, X_R10, ip);
+        x64_alu_rr(b, 7, 8, X_R9, X_R10);
+    }
+    return x64_jcc(b, CC_NE, NULL);
+}
+
+void lower_landing(struct lower *l, uint8_t *noted, unsigned index)
+{
+    struct x64_buf *b = &l->b;
+    uint8_t slot = l->ir->ops[index].pair - 1;
+    struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[slot]);
+    struct cold k = { .kind = COLD_UNLINKED, .op = (uint16_t)index, .slot = slot, .landing = true };
+
+    _Static_assert(offsetof(struct guest_cpu, hflags) == offsetof(struct guest_cpu, exit_request) + 4, "one word");
+    x->lip = lower_exit_lip(l, slot);
+    x->cross_page = true;
+    x64_patch_rel32(b, noted, x64_here(b));
+    k.no[0] = check_address(l, l->ir->exit_ip[slot]);
+    x64_mov_ri(b, X_R10, (uint64_t)l->ir->key.hflags << 32);
+    x64_alu_rm(b, 7, 8, X_R10, X64_ENV(exit_request));
+    k.no[1] = x64_jcc(b, CC_NE, NULL);
+    x64_mov_rm(b, 8, X_R10, X64_ENV(cp));
+    x64_alu_mi(b, 7, 4, x64_at(X_R10, (int32_t)(4 * cp_slot(x->lip))), 0x7fffffff);
+    x->cp_imm = x64_here(b) - 4;
+    k.out[0] = x64_jcc(b, CC_NE, NULL);
+    if (l->opt->profile) {
+        lower_count(l, ST_RET_PAIRED);
+    }
+    x->jump = x64_jmp_aligned(b, NULL);
+    lower_add_cold(l, &k);
+}
+
+void lower_return(struct lower *l, unsigned index)
+{
+    struct x64_buf *b = &l->b;
+    const struct ir_op *o = &l->ir->ops[index];
+    unsigned target = lower_use(l, o->src, X_R9);
+
+    if (target != X_R9) {
+        x64_mov_rr(b, 8, X_R9, target);
+    }
+    struct x64_mem m = ret_slot(l, X_R10, -(int32_t)(o->in->opsize + (o->in->imm & 0xffff)));
+    uint8_t *lookup = lea_later(b, X_R11);
+    x64_op_rm(b, 4, 0xff, 6, m);                        /* push [m] */
+    x64_byte(b, 0xc3);
+    lower_add_cold(l, &(struct cold) { .kind = COLD_LOOKUP, .op = (uint16_t)index, .no = { lookup } });
+}
