@@ -141,7 +141,7 @@ static void fine_fill_locked(struct tb_store *s, const struct tb_page *d, unsign
 
 static void fine_make_locked(struct tb_store *s, uint64_t page, struct tb_page *d)
 {
-    if (d->fine || !s->fine || s->n_fine == FINE_MAX) {
+    if (d->fine || !s->fine || s->n_fine == FINE_MAX || s->vm->opt.no_byte_maps) {
         return;
     }
     struct tb_fine *f = &s->fine[s->n_fine + 1];

@@ -215,6 +215,10 @@ static void flush_address(struct guest_cpu *c, struct tlb_space *s, uint64_t lin
 
 void tlb_flush_page(struct guest_cpu *c, uint64_t lin)
 {
+    if (unlikely(c->vm->opt.no_exact)) {
+        tlb_flush_all(c, TLBF_INVLPG);
+        return;
+    }
     stat_flush(c, TLBF_INVLPG);
     flush_address(c, c->space, lin);
 }

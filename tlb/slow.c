@@ -139,7 +139,7 @@ static bool cw_find(struct guest_cpu *c, enum mmu_mode mode, struct tlb_part *p)
     struct tlb_vcpu *v = c->tlb;
     struct cw_entry *e = &v->cw[(p->lin >> 12) & (CW_ENTRIES - 1)];
 
-    if (e->gen != v->gen || e->key != cw_key(p->lin, mode) || !tb_page_has_code(c->vm->store, e->ram_addr)) {
+    if (c->vm->opt.no_code_stores || e->gen != v->gen || e->key != cw_key(p->lin, mode) || !tb_page_has_code(c->vm->store, e->ram_addr)) {
         return false;
     }
     p->host = e->host + (p->lin & 0xfff);

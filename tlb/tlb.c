@@ -294,7 +294,7 @@ void tlb_cr3_written(struct guest_cpu *c, bool noflush)
     tlb_space_select(c);
     struct tlb_space *s = c->space;
     /* Entries kept for another page directory would be legal (they are the PCID's), but help nobody. */
-    if (!noflush || !pcid_on(c) || s->cr3_base != base) {
+    if (!noflush || !pcid_on(c) || s->cr3_base != base || c->vm->opt.no_pcid) {
         tlb_log_flush(c, s, 0);
         tlb_cc_clear(&s->user);
         c->stat[ST_FLUSH_CR3]++;

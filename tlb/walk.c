@@ -72,7 +72,7 @@ static inline uint8_t *table_page(struct guest_cpu *c, uint64_t gpa)
 {
     struct pt_page *e = &c->tlb->pt[(gpa >> 12) & (PT_PAGES - 1)];
 
-    if (unlikely(e->gpa != (gpa & PAGE_MASK))) {
+    if (unlikely(e->gpa != (gpa & PAGE_MASK) || c->vm->opt.no_walk_cache)) {
         struct phys_page pg = physmap_lookup(c->vm->phys, gpa);
         if (!pg.host) {
             return NULL;
@@ -475,7 +475,7 @@ struct walk_result tlb_walk(struct guest_cpu *c, uint64_t lin, enum access acc, 
     uint64_t leaf = p.e[p.n - 1].val;
     r.gpa = p.gpa & c->a20_mask;
     r.page_size = p.page_size;
-    r.global = (leaf & PTE_G) && (c->cr[4] & CR4_PGE);
+    r.global = (leaf & PTE_G) && (c->cr[4] & CR4_PGE) && !c->vm->opt.no_global;
     r.user = p.rights & PTE_U;
     r.key = r.user && (c->cr[4] & CR4_PKE) && cpu_lma(c) ? leaf >> 59 & 15 : 0;
     r.writable = (leaf & PTE_D) && (acc == ACC_WRITE || !rights_error(c, &p, ACC_WRITE, mode));

@@ -72,6 +72,9 @@ void lower_x87_done(struct lower *l, const struct dec_insn *in)
         l->x87.seg = (uint8_t)(in->seg + 1);
         store_fdp(l, in);
     }
+    if (l->opt->no_lazy_x87) {
+        lower_x87_flush(l);
+    }
 }
 
 void lower_x87_flush(struct lower *l)
