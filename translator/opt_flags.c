@@ -278,7 +278,9 @@ static bool run(struct ir_block *b, const struct xbt_options *opt)
     struct fl_state s = { .prod = -1, .host_ok = false, .recipe_ok = false, .store = -1, .opt = opt };
 
     for (unsigned k = 0; k < b->n_ops; k++) {
-        visit(b, &s, k);
+        if (b->ops[k].op != IR_INSN || s.store >= 0) {
+            visit(b, &s, k);
+        }
     }
     return s.changed;
 }

@@ -16,7 +16,9 @@ struct field {
     uint8_t size;
     bool high8;      /* AH..BH */
     bool scratch;    /* host is a scratch register: load before, store after */
+    uint8_t pad;
 };
+_Static_assert(sizeof(struct field) == 8, "field_none()");
 
 struct enc {
     const struct dec_insn *in;
@@ -37,6 +39,12 @@ static bool wants_66(const struct dec_insn *in)
     return in->row->pfx == PX_66;
 }
 
+/* Not an operand.  One store: one field copied from the other would wait for its bytes. */
+static inline void field_none(struct field *f)
+{
+    *(any64 *)(void *)f = 0xff;
+}
+
 static void field_init(struct field *f, const struct dec_insn *in, unsigned i, unsigned guest)
 {
     const struct insn_op *op = &in->row->op[i];
@@ -53,7 +61,9 @@ static void field_init(struct field *f, const struct dec_insn *in, unsigned i, u
 static void collect(struct enc *e, const struct dec_insn *in)
 {
     e->in = in;
-    e->reg = e->rm = e->vv = (struct field) { .op = 0xff };
+    field_none(&e->reg);
+    field_none(&e->rm);
+    field_none(&e->vv);
     e->reg.host = in->row->attr & IA_MODRM ? in->reg : 0;
     e->rm.host = in->row->attr & IA_MODRM ? in->rm : 0;
     e->vv.host = in->vvvv;
