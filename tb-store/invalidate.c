@@ -57,7 +57,7 @@ static unsigned kill_in_page_locked(struct tb_store *s, uint64_t page, struct tb
         unsigned a, b;
 
         tb_part(tb, tb_tag(e), &a, &b);
-        if (tb->invalid || b < lo || a > hi) {
+        if (tb->invalid || b < lo || a > hi || tb_in_hole(tb, tb_tag(e), lo, hi)) {
             continue;
         }
         kill_locked(s, tb, why);
@@ -97,6 +97,9 @@ static unsigned invalidate_in_page(struct guest_cpu *c, struct tb_store *s, uint
     hash_prepare(s, c);
     xbt_lock(&s->lock);
     killed = kill_in_page_locked(s, ram_addr, d, lo, hi, why, &offs, run, hit);
+    if (killed && (why == TBD_SMC_SELF || why == TBD_SMC_OTHER)) {
+        rewrite_note_locked(s, d, ram_addr, n);
+    }
     xbt_unlock(&s->lock);
     watch_off(c, s, &offs);
     return killed;

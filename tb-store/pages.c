@@ -104,6 +104,21 @@ static void fine_set(uint64_t *bits, unsigned lo, unsigned hi)
     }
 }
 
+/* The bytes of page `which` that the TB depends on. */
+static void fine_add(uint64_t *bits, const struct tb *tb, unsigned which)
+{
+    unsigned lo, hi, start = tb->key.phys_pc & (PAGE_BYTES - 1);
+
+    tb_part(tb, which, &lo, &hi);
+    for (unsigned i = 0; which == 0 && i < tb->n_holes; i++) { /* in ascending order, none at the start */
+        fine_set(bits, lo, start + tb->hole[i].off - 1);
+        lo = start + tb->hole[i].off + tb->hole[i].len;
+    }
+    if (lo <= hi) {
+        fine_set(bits, lo, hi);
+    }
+}
+
 static bool fine_any(const uint64_t *bits, unsigned lo, unsigned hi)
 {
     for (unsigned w = lo / 64; w <= hi / 64; w++) {
@@ -129,11 +144,8 @@ static void fine_fill_locked(struct tb_store *s, const struct tb_page *d, unsign
 
     xbt_zero(bits, sizeof(bits));
     for (struct tb *e = d->first; e; e = tb_untag(e)->page_next[tb_tag(e)]) {
-        unsigned lo, hi;
-
         if (!tb_untag(e)->invalid) {
-            tb_part(tb_untag(e), tb_tag(e), &lo, &hi);
-            fine_set(bits, lo, hi);
+            fine_add(bits, tb_untag(e), tb_tag(e));
         }
     }
     fine_publish_locked(s, index, bits);
@@ -171,7 +183,7 @@ void pages_add_locked(struct tb_store *s, struct tb *tb)
         tb_w(s, tb)->page_next[i] = d->first;
         d->first = (struct tb *)((uintptr_t)tb | i);
         if (d->fine) {
-            fine_set(s->fine[d->fine].bits, lo, hi);
+            fine_add(s->fine[d->fine].bits, tb, i);
         }
         __atomic_store_n(&d->map, d->map | page_bits(lo, hi), __ATOMIC_RELEASE);
     }
@@ -197,7 +209,7 @@ void page_sweep_locked(struct tb_store *s, uint64_t page, struct tb_page *d, str
             tb_part(tb, which, &lo, &hi);
             map |= page_bits(lo, hi);
             if (d->fine) {
-                fine_set(bits, lo, hi);
+                fine_add(bits, tb, which);
             }
             slot = &tb_w(s, tb)->page_next[which];
         }
@@ -238,7 +250,7 @@ static bool page_range_has_code(struct tb_store *s, uint64_t ram_addr, unsigned 
         unsigned a, b;
 
         tb_part(tb_untag(e), tb_tag(e), &a, &b);
-        found = !tb_untag(e)->invalid && a <= hi && b >= lo;
+        found = !tb_untag(e)->invalid && a <= hi && b >= lo && !tb_in_hole(tb_untag(e), tb_tag(e), lo, hi);
     }
     if (!found) {
         fine_make_locked(s, ram_addr & ~(uint64_t)(PAGE_BYTES - 1), d);

@@ -58,6 +58,7 @@ struct tb_page {
     uint64_t map;      /* bit n: some TB may overlap bytes [64 n, 64 n + 64) */
     uint32_t gen;      /* changes when the page is written while watched */
     uint8_t watch;     /* enum page_watch */
+    uint8_t rewritten; /* rewrite.c knows bytes of this page */
     uint16_t fine;     /* 0, or index of the page's tb_store.fine: until the next flush */
 };
 
@@ -70,6 +71,13 @@ struct tb_fine {
     uint64_t page;
 };
 #define FINE_MAX 8192u
+
+/* What a store changed that killed blocks. */
+struct tb_rewrite {
+    uint64_t ram_addr;
+    uint8_t len, count;
+};
+#define REWRITE_SLOTS 1024u
 
 struct tb_page_node {
     struct tb_page page[1u << NODE_BITS];
@@ -132,6 +140,7 @@ struct tb_store {
     struct tb_page_node **node;
     struct tb_fine *fine;         /* [1, n_fine] are in use */
     uint32_t n_fine;
+    struct tb_rewrite rewrite[REWRITE_SLOTS];
     struct tb_watch **watch_chunk;
     uint32_t n_watch, watch_seq;  /* seq: odd while entries move */
     uint64_t live, made, flushes, code_bytes, guest_insns, invalidated[TBD_CAUSES];
@@ -179,6 +188,11 @@ void pages_forget_fine_locked(struct tb_store *s);
  * its watch. */
 void page_sweep_locked(struct tb_store *s, uint64_t page, struct tb_page *d, struct tb_offs *offs,
                        unsigned cap);
+
+/* rewrite.c */
+void rewrite_note_locked(struct tb_store *s, struct tb_page *d, uint64_t ram_addr, unsigned len);
+/* Do the bytes [lo, hi] of the TB's page `which` lie in one of its holes? */
+bool tb_in_hole(const struct tb *tb, unsigned which, unsigned lo, unsigned hi);
 
 /* watch.c */
 bool watch_init(struct tb_store *s);

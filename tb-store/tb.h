@@ -35,6 +35,14 @@ static inline bool tb_key_eq(const struct tb_key *a, const struct tb_key *b)
            a->hflags == b->hflags && a->cs_limit == b->cs_limit;
 }
 
+#define TB_HOLES 4
+/* Bytes of the first page between a TB's first and last that it does not depend on: immediates that it loads when it
+ * runs (rewrite.c). */
+struct tb_hole {
+    uint16_t off;             /* from the TB's first byte */
+    uint8_t len;
+};
+
 #define TB_EXITS 12               /* direct exits of one TB, at most */
 #define TB_NO_TARGET (~0ull)
 /* A direct exit.  Two patchable rel32 sites, see docs/pipeline.md: */
@@ -70,6 +78,8 @@ struct tb {
     uint8_t needs_flags;       /* 0: all status flags are overwritten before anything can see them */
     uint8_t n_pages;           /* 1 or 2 (0 for code executed from MMIO: never hashed) */
     uint8_t invalid;
+    uint8_t n_holes;
+    struct tb_hole hole[TB_HOLES];
     uint8_t inserted;          /* tb_insert() published it (it stays set when the TB dies) */
     uint64_t page[2];          /* ram_addr of the pages */
     uint32_t second_cp_id;     /* n_pages 2: the cp id its entry checks for (0 otherwise) */
@@ -181,7 +191,9 @@ unsigned tb_invalidate_range(struct guest_cpu *c, uint64_t ram_addr, unsigned le
 /* Does this RAM page hold translated code, or is some being made of it (tb_watch_code())?  Then it must
  * not be in a write table.  Lock free. */
 bool tb_page_has_code(struct tb_store *s, uint64_t ram_addr);
-/* Does any live TB overlap these bytes? */
+/* Has a store to (part of) these bytes, and nothing around them, killed blocks repeatedly? */
+bool tb_is_rewritten(struct tb_store *s, uint64_t ram_addr, unsigned len);
+/* Does any live TB depend on these bytes? */
 bool tb_range_has_code(struct tb_store *s, uint64_t ram_addr, unsigned len);
 /* Look at every watched page that may have been written by a device (host->code_dma_word,
  * code_page_dma) and invalidate. Called at points where DMA can have become visible. No callback and no

@@ -336,6 +336,36 @@ void *tlb_slow_read(struct guest_cpu *c, uint64_t lin, uint32_t size)
     return c->bounce;
 }
 
+/* A plain store over code is looked at before blocks die: programs that patch themselves store much that is there
+ * already. */
+static bool compare_first(struct guest_cpu *c, const struct tlb_part *p, uint32_t rmw)
+{
+    return p->code && p->host && !rmw && c->unwind_pc && !c->vm->opt.no_equal_stores &&
+           tb_range_has_code(c->vm->store, p->ram_addr, p->len);
+}
+
+/* The bytes that change kill the blocks they belong to.  True: the running one is among them. */
+static bool commit_compare(struct guest_cpu *c, const uint8_t *old)
+{
+    uint32_t first = 0, last = c->commit.size;
+    bool hit = false;
+
+    while (first < last && c->bounce[first] == old[first]) {
+        first++;
+    }
+    while (last > first && c->bounce[last - 1] == old[last - 1]) {
+        last--;
+    }
+    if (first < last) {
+        c->unwind_pc = c->commit.pc;
+        tb_invalidate_range(c, c->commit.ram_addr + first, last - first, TBD_SMC_SELF, &hit);
+        c->unwind_pc = 0;
+    } else {
+        c->stat[ST_EQUAL_STORES]++;
+    }
+    return hit;
+}
+
 void *tlb_slow_write(struct guest_cpu *c, uint64_t lin, uint32_t size, uint32_t rmw)
 {
     struct tlb_part p[2];
@@ -348,11 +378,18 @@ void *tlb_slow_write(struct guest_cpu *c, uint64_t lin, uint32_t size, uint32_t 
     if (unlikely(c->dr[7] & 0xff)) {
         leave = tlb_watch_hit(c, lin, size, true);
     }
-    for (unsigned i = 0; i < n; i++) {
-        leave |= tlb_part_smc(c, &p[i]);
-    }
-    if (likely(n == 1 && p[0].host && !leave)) {
-        return p[0].host;
+    c->commit.compare = n == 1 && compare_first(c, &p[0], rmw);
+    if (c->commit.compare) {
+        c->stat[ST_SLOW_WRITE_CODE]++;
+        c->commit.ram_addr = p[0].ram_addr;
+        c->commit.pc = c->unwind_pc;
+    } else {
+        for (unsigned i = 0; i < n; i++) {
+            leave |= tlb_part_smc(c, &p[i]);
+        }
+        if (likely(n == 1 && p[0].host && !leave)) {
+            return p[0].host;
+        }
     }
     if (rmw) {
         tlb_part_read(c, &p[0], c->bounce);
@@ -379,6 +416,9 @@ uint32_t tlb_slow_commit(struct guest_cpu *c)
     struct tlb_part b = { .gpa = c->commit.gpa[1], .host = c->commit.host[1], .len = rest };
 
     c->commit.active = 0;
+    if (c->commit.compare) {
+        c->commit.exit_after |= commit_compare(c, a.host);
+    }
     tlb_part_write(c, &a, c->bounce);
     if (rest) {
         tlb_part_write(c, &b, c->bounce + first);

@@ -326,7 +326,9 @@ struct guest_cpu {
     uint64_t slow_addr;          /* slow-path scratch: guest linear address */
     uint32_t slow_size, slow_flags;
     uint8_t  bounce[64] __attribute__((aligned(64)));
-    struct { uint64_t lin; uint64_t gpa[2]; void *host[2]; uint32_t size, first; uint8_t active, exit_after; } commit;
+    struct { uint64_t lin; uint64_t gpa[2]; void *host[2]; uint32_t size, first; uint8_t active, exit_after;
+             uint8_t compare; uint64_t ram_addr, pc; /* compare: blocks die only if the store changes bytes of theirs */
+    } commit;
 
     /* Embedder and VM */
     struct xbt_vm *vm;

@@ -66,7 +66,7 @@ static uint32_t native_gpr_writes(const struct dec_insn *in)
 uint32_t ir_gpr_writes(const struct ir_op *op)
 {
     switch (op->op) {
-    case IR_LD: case IR_MOV: case IR_ADDI: case IR_LEA:
+    case IR_LD: case IR_LDC: case IR_MOV: case IR_ADDI: case IR_LEA:
         return op->dst < 16 ? 1u << op->dst : 0;
     case IR_LOOPDEC:
         return 1u << R_RCX;
@@ -110,6 +110,8 @@ static const char *verify_op(const struct ir_block *b, unsigned i, bool *addr)
                : o->in->has_mem && o->in->mem_acc && !*addr ? "native memory form without an address" : NULL;
     case IR_LD:
         return reg_ok(o->dst) ? NULL : "bad destination";
+    case IR_LDC:
+        return reg_ok(o->dst) && o->imm && o->width && o->width <= o->size ? NULL : "bad immediate in memory";
     case IR_ST:
         return reg_ok(o->src) ? NULL : "bad source";
     case IR_MOV: case IR_ADDI:

@@ -100,6 +100,9 @@ struct ir_block {
     unsigned n_exits;
     uint64_t exit_ip[TB_EXITS];  /* targets of direct exits (rip offset) */
     bool pair;                   /* calls and returns use the return cache (opt) */
+    const uint8_t *page_host;    /* the page of the first instruction; NULL: it is not RAM, or no immediate stays in memory */
+    unsigned n_holes;
+    struct tb_hole hole[TB_HOLES];
     bool extend;                 /* go on behind conditional jumps forward (opt) */
     struct ir_op ops[IR_MAX_OPS];
     struct dec_insn insns[IR_MAX_INSNS];

@@ -215,7 +215,48 @@ static void lift_native(struct ir_block *b, const struct dec_insn *in)
     }
 }
 
-static void lift_push(struct ir_block *b, const struct dec_insn *in)
+/* dst := the immediate, loaded from guest memory, if it is one that the guest rewrites (tb-store/rewrite.c).  False: it
+ * is to be used as it is. */
+static bool lift_live_imm(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in, unsigned dst,
+                          unsigned size)
+{
+    unsigned off = b->guest_size + in->len - in->imm_size;
+    uint64_t at = b->key.phys_pc + off;
+
+    if (!b->page_host || b->n_holes == TB_HOLES || (at ^ b->key.phys_pc) >> 12 || (at & 0xfff) + in->imm_size > 4096 ||
+        off == 0 || !tb_is_rewritten(c->vm->store, at, in->imm_size)) {
+        return false;
+    }
+    struct ir_op *o = put(b, IR_LDC, in);
+    o->dst = (uint8_t)dst;
+    o->size = (uint8_t)size;
+    o->width = in->imm_size;
+    o->imm = (int64_t)(uintptr_t)(b->page_host + (at & 0xfff));
+    b->hole[b->n_holes++] = (struct tb_hole){ (uint16_t)off, in->imm_size };
+    c->stat[ST_LIVE_IMMEDIATES]++;
+    return true;
+}
+
+/* MOV of such an immediate to a register or to memory. */
+static bool lift_live_mov(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
+{
+    unsigned size = dec_op_size(in, 0);
+
+    if (in->row->op[1].loc != OL_IMM) {
+        return false;
+    }
+    if (!in->has_mem) {
+        return !(size == 1 && dec_is_high8(in, in->rm)) && lift_live_imm(c, b, in, in->rm, size);
+    }
+    if (!lift_live_imm(c, b, in, IR_T0, size)) {
+        return false;
+    }
+    put_addr_insn(b, in, size, OA_W, 0);
+    put_st(b, in, IR_T0, size);
+    return true;
+}
+
+static void lift_push(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
 {
     unsigned size = in->opsize, loc = in->row->op[0].loc;
 
@@ -223,8 +264,11 @@ static void lift_push(struct ir_block *b, const struct dec_insn *in)
         put_addr_insn(b, in, size, OA_R, 0);
         put_ld(b, in, IR_T0, size);
     }
+    bool live = loc == OL_IMM && lift_live_imm(c, b, in, IR_T0, size);
     put_addr_stack(b, in, R_RSP, -(int64_t)size, size, OA_W);
-    if (loc == OL_IMM) {
+    if (live) {
+        put_st(b, in, IR_T0, size);
+    } else if (loc == OL_IMM) {
         put_sti(b, in, in->imm, size);
     } else {
         put_st(b, in, in->has_mem ? IR_T0 : in->rm, size);
@@ -489,8 +533,13 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         b->insns[in - b->insns].row = svm_guard_row(in->row);
     }
     switch (in->row->cls) {
-    case CL_NATIVE:
     case CL_MOV:
+        if (lift_live_mov(c, b, in)) {
+            return false;
+        }
+        lift_native(b, in);
+        return false;
+    case CL_NATIVE:
         lift_native(b, in);
         return false;
     case CL_LEA: {
@@ -506,7 +555,7 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         put(b, IR_PROBE, in);
         return false;
     case CL_PUSH:
-        lift_push(b, in);
+        lift_push(c, b, in);
         return false;
     case CL_POP:
         lift_pop(b, in);

@@ -187,7 +187,8 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
     }
 }
 
-static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_key *key, uint64_t lip)
+static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_key *key, uint64_t lip,
+                       const uint8_t *host)
 {
     b->key = *key;
     b->lip = lip;
@@ -198,6 +199,8 @@ static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_
     b->special = key->hflags & (HF_SHADOW | HF_RF | HF_TF | HF_DBG);
     b->n_exits = 0;
     b->pair = !c->vm->opt.no_pair && !c->vm->opt.no_chain && !b->special;
+    b->n_holes = 0;
+    b->page_host = c->vm->opt.no_live_imm ? NULL : host;
     b->extend = !c->vm->opt.no_long_blocks && !b->special;
 }
 
@@ -227,6 +230,10 @@ static void fill_tb(struct guest_cpu *c, struct tb *tb, const struct ir_block *b
     w->page[0] = page->ram_addr;
     w->page[1] = page2;
     w->second_cp_id = b->second_cp_id;
+    w->n_holes = (uint8_t)b->n_holes;
+    for (unsigned i = 0; i < b->n_holes; i++) {
+        w->hole[i] = b->hole[i];
+    }
     w->n_pages = !page->host || page2 == ~0ull - 1 ? 0 : page2 == ~0ull ? 1 : 2;
 }
 
@@ -262,7 +269,7 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
         tb_watch_code(c, page->ram_addr);
     }
     for (;;) {
-        block_init(c, b, key, lip);
+        block_init(c, b, key, lip, page->host);
         lift_block(c, b, page, max);
         opt_flags(b, opt);
         const char *bad = ir_verify(b);

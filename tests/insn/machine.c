@@ -548,6 +548,11 @@ void machine_write_code(struct machine *m, uint32_t win_off, const void *bytes, 
     tb_invalidate_range(m->c, RAM_ID + WIN_PHYS + win_off, (unsigned)n, TBD_DMA, NULL);
 }
 
+uint64_t machine_stat(const struct machine *m, unsigned stat)
+{
+    return m->c->stat[stat];
+}
+
 void machine_new_page_ids(struct machine *m)
 {
     tlb_cp_new_ids();

@@ -48,6 +48,8 @@ void machine_run(struct machine *m, enum snip_mode mode, const struct snip_state
 void machine_run_kernel(struct machine *m, const struct snip_state *in, struct snip_state *out);
 /* Replace guest code in the window from outside (as a device would). */
 void machine_write_code(struct machine *m, uint32_t win_off, const void *bytes, size_t n);
+/* One of the engine's counters, tb-store/stats.inc. */
+uint64_t machine_stat(const struct machine *m, unsigned stat);
 /* Forget all translations. */
 void machine_flush(struct machine *m);
 /* All pages get new ids for cross-page exits (tlb_cp_new_ids()). */

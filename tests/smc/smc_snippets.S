@@ -318,6 +318,139 @@ snippets_start:
     jnz 3b
     END
 
+    CASE rewritten_registers            /* immediates that change each time: they are loaded from memory then */
+    mov $9, %ecx
+1:  mov %ecx, 2f+1(%rip)
+    lea (%rcx,%rcx,8), %rax
+    neg %rax
+    mov %eax, 3f+3(%rip)
+    imul $0x12345679, %rax, %rax
+    mov %rax, 4f+2(%rip)
+    mov %ax, 5f+2(%rip)
+    mov %al, 6f+1(%rip)
+    mov %ah, 7f+1(%rip)
+    mov %al, 8f+2(%rip)
+    movl $0x55, %ebp
+    jmp 2f
+2:  mov $0x11111111, %ebx
+3:  movq $0x11111111, %rdi
+4:  movabs $0x1111111111111111, %r9
+    jmp 5f
+5:  mov $0x2222, %bp
+    jmp 6f
+6:  mov $0x33, %bl
+    jmp 7f
+7:  mov $0x44, %dh
+    jmp 8f
+8:  mov $0x55, %r10b
+    add %rbx, %rdx
+    add %rdi, %rdx
+    add %r9, %rdx
+    lea (%rdx,%rbp,2), %rdx
+    add %r10, %rdx
+    dec %ecx
+    jnz 1b
+    END
+    CASE rewritten_stores               /* ... in what is stored or pushed */
+    mov $9, %ecx
+    mov %rsp, %rbp
+1:  mov %ecx, 2f+5(%rip)
+    lea (%rcx,%rcx,2), %eax
+    neg %eax
+    mov %eax, 3f+5(%rip)
+    mov %al, 4f+1(%rip)
+    mov %eax, 5f+1(%rip)
+    mov %ax, 6f+5(%rip)
+    jmp 2f
+2:  movl $0x11111111, %cs:-64(%rsp)
+3:  movq $0x11111111, -64-8(%rsp)
+    jmp 4f
+4:  push $0x11
+5:  push $0x11111111
+    jmp 6f
+6:  movw $0x1111, -128(%rsp)
+    add -64(%rbp), %rdx
+    add -72(%rbp), %rdx
+    add -8(%rbp), %rdx
+    add -16(%rbp), %rdx
+    add -144(%rbp), %dx
+    mov %rbp, %rsp
+    dec %ecx
+    jnz 1b
+    END
+    CASE rewritten_in_its_own_block     /* the store, the immediate and the loop are one block */
+    mov $12, %ecx
+1:  mov %ecx, 2f+1(%rip)
+    nop
+2:  mov $0x11111111, %eax
+    add %eax, %edx
+    mov %edx, 2b+1(%rip)
+    dec %ecx
+    jnz 1b
+    mov 2b+1(%rip), %ebx
+    END
+    CASE rewritten_opcode_too           /* the same bytes, then others, then a part of the immediate and what follows */
+    mov $24, %ecx
+1:  movb $0xb8, 2f(%rip)
+    mov %ecx, 2f+1(%rip)
+    test $7, %cl
+    jnz 3f
+    movb $0xbb, 2f(%rip)
+3:  test $3, %cl
+    jnz 4f
+    movw $0xc301, 2f+4(%rip)
+    movw $0xda01, 2f+5(%rip)
+4:  mov $5, %ebx
+    jmp 2f
+2:  mov $0x11111111, %eax
+    add %ebx, %edx
+    add %eax, %edx
+    movw $0xda01, 2b+5(%rip)
+    dec %ecx
+    jnz 1b
+    END
+    CASE rewritten_by_rmw_and_alias     /* stores of other kinds into the immediate */
+snippet_rmw:
+    mov $20, %ecx
+1:  mov %ecx, 2f+1-snippet_rmw(%r13)
+    addb $7, 2f+2(%rip)
+    lock incl 2f+1(%rip)
+    mov %ecx, %eax
+    xchg %al, 2f+4(%rip)
+    movd %ecx, %xmm0
+    movss %xmm0, 3f+1(%rip)
+    jmp 2f
+2:  mov $0x11111111, %eax
+3:  mov $0x11111111, %ebx
+    add %eax, %edx
+    add %ebx, %edx
+    lea 2b+1(%rip), %rdi
+    mov $0x21, %al
+    stosb
+    dec %ecx
+    jnz 1b
+    END
+    CASE equal_stores                   /* what is stored is there already, also in the running block */
+    mov $6, %ecx
+1:  movb $0x83, 2f(%rip)
+    mov 2f(%rip), %rax
+    mov %rax, 2f(%rip)
+2:  add $3, %edx
+    nop
+    nop
+    nop
+    nop
+    nop
+    mov 3f(%rip), %eax
+    xor $0x1000, %eax                   /* the source register */
+    mov %eax, 3f(%rip)
+3:  add %ecx, %edx
+    nop
+    nop
+    dec %ecx
+    jnz 1b
+    END
+
     .section .snippets, "a", @progbits
 snippets_end:
     .section .note.GNU-stack, "", @progbits

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tb-store/stats.h"
 #include "tests/insn/runner.h"
 
 struct entry {
@@ -67,6 +68,21 @@ static void run_device(struct runner *r)
     }
 }
 
+/* What the cases are about did happen, or did not. */
+static int check_counts(const struct runner *r, const char *machine)
+{
+    uint64_t live = machine_stat(r->m, ST_LIVE_IMMEDIATES), equal = machine_stat(r->m, ST_EQUAL_STORES);
+    bool bad = strcmp(machine, "default") == 0 ? live < 100 || equal < 1000
+               : strcmp(machine, "no-live-immediates") == 0 ? live != 0 || equal < 1000
+               : strcmp(machine, "no-equal-stores") == 0 && equal != 0;
+
+    if (bad) {
+        printf("%s: %llu immediates in memory, %llu equal stores\n", machine, (unsigned long long)live,
+               (unsigned long long)equal);
+    }
+    return bad;
+}
+
 int main(int argc, char **argv)
 {
     const char *machine = argc > 1 ? argv[1] : "default", *only = argc > 2 ? argv[2] : NULL;
@@ -82,5 +98,6 @@ int main(int argc, char **argv)
             run_case(&r, e, tail);
     }
     run_device(&r);
-    return runner_finish(&r, machine);
+    int status = runner_finish(&r, machine);
+    return only ? status : status | check_counts(&r, machine);
 }

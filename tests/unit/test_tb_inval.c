@@ -282,6 +282,45 @@ static void test_random(bool wx)
     env_stop();
 }
 
+/* Stores into a hole kill nothing, with and without a byte map; what reaches out of it does. */
+static void test_holes(void)
+{
+    struct tb_store *s = env_start(1, false);
+    bool hit;
+
+    for (unsigned fine = 0; fine < 2; fine++) {
+        for (unsigned first = 0x1011; first < 0x1016; first++) {
+            struct tb *tb = env_make(env_cpu, 0x1010, 16, CODE_BYTES), *z = env_add(env_cpu, 0x1040 + first, 1);
+
+            tb_w(s, tb)->n_holes = 2;
+            tb_w(s, tb)->hole[0] = (struct tb_hole){ 1, 4 };
+            tb_w(s, tb)->hole[1] = (struct tb_hole){ 12, 4 };
+            tb_insert(env_cpu, tb);
+            if (fine) {
+                CHECK(!tb_range_has_code(s, 0x1030, 2));
+            }
+            CHECK(tb_range_has_code(s, 0x1010, 1) && tb_range_has_code(s, 0x1015, 1));
+            CHECK(!tb_range_has_code(s, 0x1011, 4) && !tb_range_has_code(s, 0x1013, 2));
+            CHECK(!tb_range_has_code(s, 0x101c, 4) && tb_range_has_code(s, 0x101b, 1));
+            CHECK(!tb_range_has_code(s, 0x101e, 3) || !fine);
+            CHECK_EQ(tb_invalidate_range(env_cpu, 0x1011, 4, TBD_SMC_SELF, &hit), 0);
+            CHECK(env_find(env_cpu, 0x1010) == tb);
+            CHECK_EQ(tb_invalidate_range(env_cpu, first, 5, TBD_SMC_SELF, &hit), 1);
+            CHECK(tb->invalid && !z->invalid && !tb_range_has_code(s, 0x1010, 16));
+            tb_invalidate(env_cpu, z, TBD_DEBUG);
+        }
+    }
+    /* Twice is a habit; only of exactly these bytes or fewer. */
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK(!tb_is_rewritten(s, 0x2011, 4));
+        env_add(env_cpu, 0x2010, 8);
+        CHECK_EQ(tb_invalidate_range(env_cpu, 0x2012, 2, TBD_SMC_OTHER, NULL), 1);
+    }
+    CHECK(tb_is_rewritten(s, 0x2011, 4) && tb_is_rewritten(s, 0x2012, 2));
+    CHECK(!tb_is_rewritten(s, 0x2012, 1) && !tb_is_rewritten(s, 0x2013, 4) && !tb_is_rewritten(s, 0x200e, 4));
+    env_stop();
+}
+
 int main(void)
 {
     test_exact_bytes(false);
@@ -294,6 +333,7 @@ int main(void)
     test_long_range();
     test_not_kept();
     test_flush_and_foreach();
+    test_holes();
     test_random(false);
     test_random(true);
     return 0;

@@ -114,6 +114,27 @@ static void lower_ld(struct lower *l, const struct ir_op *o)
     def_reg(l, o->dst, X_R9, o->dst >= IR_T0 ? 8 : o->size);
 }
 
+/* An immediate that the guest rewrites: loaded where it stands. */
+static void lower_ldc(struct lower *l, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+    bool in_place = o->dst < 16 && host_reg(o->dst) != X_NONE;
+    unsigned to = in_place ? host_reg(o->dst) : X_R9;
+
+    x64_mov_ri(b, X_R9, (uint64_t)o->imm);
+    l->r9_reg = IR_NOREG;
+    if (o->width == o->size) {
+        x64_mov_rm(b, o->size, to, x64_at(X_R9, 0));
+    } else if (o->width == 1) {
+        x64_op_rm(b, o->size, 0x0fbe, to, x64_at(X_R9, 0));   /* MOVSX */
+    } else {
+        x64_op_rm(b, 8, 0x63, to, x64_at(X_R9, 0));           /* MOVSXD */
+    }
+    if (!in_place) {
+        def_reg(l, o->dst, X_R9, o->size);
+    }
+}
+
 static void lower_mov(struct lower *l, const struct ir_op *o)
 {
     unsigned src = lower_use(l, o->src, X_R9);
@@ -224,6 +245,7 @@ void lower_op(struct lower *l, const struct ir_op *o)
         l->r9_reg = IR_NOREG;
         break;
     case IR_LD: lower_ld(l, o); break;
+    case IR_LDC: lower_ldc(l, o); break;
     case IR_ST: lower_st(l, o); break;
     case IR_STI: lower_sti(l, o); break;
     case IR_MOV: lower_mov(l, o); break;
