@@ -49,15 +49,26 @@ class Options(unittest.TestCase):
             self.assertIn('switched off: native-flags,', m.hmp('info xbt'))
 
     def test_everything_off(self):
-        """The firmware runs without all of them, and the table's switches do switch."""
+        """The firmware runs without all of them, and what can be counted is not done."""
         off = ','.join(f'{name}=off' for name in TABLE)
         with Firmware(accel=f'xbt,profile=on,{off}') as m:
             m.wait_end()
             self.assertFalse(any(states(m).values()))
             count = m.counters()
-            self.assertEqual((count['chains-made'], count['lookup-jump-cache'], count['lookup-jump-cache-inline']),
-                             (0, 0, 0))
+            self.assertEqual({name: count[name] for name in (
+                'chains-made', 'lookup-chained', 'lookup-jump-cache', 'lookup-jump-cache-inline', 'string-runs')},
+                dict.fromkeys(('chains-made', 'lookup-chained', 'lookup-jump-cache', 'lookup-jump-cache-inline',
+                               'string-runs'), 0))
             self.assertGreater(count['lookup-hash'], 1000)
+            self.assertGreater(count['string-elements'], 1000)
+
+    def test_cross_page_links_off(self):
+        """Exits to other pages stay unlinked; others are linked."""
+        with Firmware(accel='xbt,cross-page-links=off') as m:
+            m.wait_end()
+            count = m.counters()
+            self.assertEqual(count['exit-unlinked-page'], 0)
+            self.assertGreater(count['chains-made'], 100)
 
     def test_help(self):
         lines = self.help().splitlines()

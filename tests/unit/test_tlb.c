@@ -575,6 +575,54 @@ static void __attribute__((unused)) test_refused(void)
     CHECK(WIFEXITED(st) && WEXITSTATUS(st) == 0);
 }
 
+/* Page walks that one more store to a page with code takes. */
+static uint64_t code_store_walks(void)
+{
+    store(U);
+    uint64_t before = c->stat[ST_PAGE_WALKS];
+    store(U);
+    return c->stat[ST_PAGE_WALKS] - before;
+}
+
+/* What is switched off is not done (translator/optimisations.inc). */
+static void test_switches(void)
+{
+    vm.opt.no_exact = true;
+    fill_both();
+    tlb_flush_page(c, K);
+    CHECK(!hit_r(U) && !hit_r(K));
+    vm.opt.no_exact = false;
+
+    vm.opt.no_global = true;
+    tlb_flush_all(c, TLBF_CR4);
+    fill_both();
+    tlb_cr3_written(c, false);
+    CHECK(!hit_r(U) && !hit_r(K));
+    vm.opt.no_global = false;
+
+    c->cr[4] |= CR4_PCIDE;
+    vm.opt.no_pcid = true;
+    cr3(1, false);
+    fill_both();
+    cr3(2, true);
+    cr3(1, true);
+    CHECK(!hit_r(U) && hit_r(K));
+    vm.opt.no_pcid = false;
+    cr3(0, false);
+    c->cr[4] &= ~CR4_PCIDE;
+
+    tlb_flush_all(c, TLBF_CR4);
+    map(pg, U, 0x345000 | RW | E_U);
+    mode(MMU_KERNEL);
+    env_code[0x345800 / 64] = 1;
+    CHECK_EQ(code_store_walks(), 0);
+    vm.opt.no_code_stores = true;
+    CHECK_EQ(code_store_walks(), 1);
+    vm.opt.no_code_stores = false;
+    env_code[0x345800 / 64] = 0;
+    tlb_flush_all(c, TLBF_CR4);
+}
+
 static void all(int format)
 {
     env_start(format);
@@ -584,6 +632,7 @@ static void all(int format)
     test_flush();
     test_pkru();
     test_pcid();
+    test_switches();
     test_large();
     test_code();
     test_unwrite();
