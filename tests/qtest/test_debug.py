@@ -10,7 +10,7 @@ from machine import Firmware, main
 PATTERNS = {
     'guest': r'(?m)^block 0xfffffff0 .*\n  0xfff0:  ljmp ',
     'ir': r'(?m)^  fff0: jmpf\n +helper\.x ',
-    'host': r'(?m)^host 0x[0-9a-f]+, \d+ bytes\n  0x[0-9a-f]+:  \w+',
+    'host': r'(?m)^host 0x[0-9a-f]+, \d+ bytes(?:, cold 0x[0-9a-f]+, \d+ bytes)?\n  0x[0-9a-f]+:  \w+',
     'exit': r'(?m)^exit .*rax=[0-9a-f]{16}|^enter .*rax=[0-9a-f]{16}',
     'exec': r'(?m)^enter f000:0000000000000?fff0 ',
 }
