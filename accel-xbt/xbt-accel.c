@@ -202,6 +202,26 @@ static void set_flush_every(Object *o, Visitor *v, const char *name, void *opaqu
     XBT_ACCEL(o)->flush_every = n;
 }
 
+static void get_hostmap_heat(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
+{
+    visit_type_uint32(v, name, &XBT_ACCEL(o)->hostmap_heat, errp);
+}
+
+static void set_hostmap_heat(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
+{
+    int64_t ms;
+
+    if (!visit_type_int(v, name, &ms, errp)) {
+        return;
+    }
+    if (ms < 0 || ms > 1000000) {
+        error_setg(errp, "Property 'hostmap-heat' is in milliseconds of user time, from 0 (at once) to 1000000, not %"
+                   PRId64, ms);
+        return;
+    }
+    XBT_ACCEL(o)->hostmap_heat = ms;
+}
+
 /* on/off properties: one getter and setter each */
 #define BOOL_PROPERTY(field)                                          \
     static bool get_##field(Object *o, Error **errp)                  \
@@ -233,6 +253,7 @@ static void fill_options(const XbtAccelState *s)
     o->tb_size_mib = s->tb_size;
     o->max_insns = s->one_insn ? 1 : 0;
     o->flush_every = s->flush_every;
+    o->hostmap_heat = s->hostmap_heat;
     o->wx = s->wx;
     o->profile = s->profile;
     o->perfmap = s->perfmap != 0;
@@ -333,6 +354,7 @@ static void xbt_accel_instance_init(Object *o)
     XbtAccelState *s = XBT_ACCEL(o);
 
     s->tb_size = XBT_TB_SIZE_DEFAULT;
+    s->hostmap_heat = XBT_HOSTMAP_HEAT_DEFAULT;
     xbt_options_defaults(&s->opt);
     s->dump_hi = UINT64_MAX;
 }
@@ -364,6 +386,9 @@ static void xbt_accel_class_init(ObjectClass *oc, void *data)
     object_class_property_add(oc, "flush-every", "int", get_flush_every, set_flush_every, NULL, NULL);
     object_class_property_set_description(oc, "flush-every",
                                           "Flush the code cache every N blocks (0 = never)");
+    object_class_property_add(oc, "hostmap-heat", "int", get_hostmap_heat, set_hostmap_heat, NULL, NULL);
+    object_class_property_set_description(oc, "hostmap-heat",
+                                          "User time in ms that makes an address space hot (default 12)");
     add_str(oc, "dump", get_dump, set_dump, "Log stages: guest+ir+host+exit+exec");
     add_str(oc, "dump-filter", get_dump_filter, set_dump_filter, "Dump only blocks in lo-hi (hex)");
     add_str(oc, "tlb", get_tlb, set_tlb, "Software TLB: auto, flat or tagged");

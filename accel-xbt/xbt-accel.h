@@ -20,6 +20,7 @@
 #define XBT_TB_SIZE_MIN 1
 #define XBT_TB_SIZE_MAX 2047
 #define XBT_TB_SIZE_DEFAULT 128
+#define XBT_HOSTMAP_HEAT_DEFAULT 12
 
 enum xbt_tlb_prop { XBT_TLB_AUTO, XBT_TLB_FLAT, XBT_TLB_TAGGED };
 /* Host features that tests mask. */
@@ -33,7 +34,7 @@ enum xbt_tlb_prop { XBT_TLB_AUTO, XBT_TLB_FLAT, XBT_TLB_TAGGED };
 /* The accelerator object: the properties of `-accel xbt,...`. */
 struct XbtAccelState {
     AccelState parent_obj;
-    uint32_t tb_size, flush_every;
+    uint32_t tb_size, flush_every, hostmap_heat;
     uint32_t host_mask;      /* XBT_NO_* */
     uint32_t dump;           /* DUMP_* */
     uint64_t dump_lo, dump_hi;
@@ -79,6 +80,9 @@ static inline struct xbt_cpu *xbt_cpu_of_cs(CPUState *cs)
 bool xbt_abi_check(Error **errp);
 
 /* ---- xbt-options.c: a property for each line of translator/optimisations.inc, and opt=, and help ---- */
+/* xbt-ram.c: let user pages of this RAM be mapped once more; it is (not) to be used from now on. */
+void xbt_ram_share(MemoryRegion *mr);
+void xbt_ram_forget(MemoryRegion *mr);
 void xbt_options_defaults(struct xbt_options *o);
 void xbt_options_register(ObjectClass *oc);
 /* Name of the n-th optimisation, and is it on?  NULL behind the last. */

@@ -88,6 +88,9 @@ static void region_add(MemoryListener *l, MemoryRegionSection *m)
         return;
     }
     memory_region_ref(s.mr);
+    if (s.flags == PHYS_RAM) {
+        xbt_ram_share(s.mr);
+    }
     qemu_mutex_lock(&lock);
     g_array_append_val(sections, s);
     qemu_mutex_unlock(&lock);
@@ -158,6 +161,7 @@ static void release_leaving(void)
 
         if (!is_mapped(mr)) {
             xbt_dirty_forget(mr);
+            xbt_ram_forget(mr);
         }
         memory_region_unref(mr);
     }

@@ -123,7 +123,8 @@ void tlb_jc_remove(struct guest_cpu *c, uint64_t lip, void *host)
 
     for (unsigned i = 0; v && i < v->max_spaces; i++) {
         if (v->space[i].mapped) {
-            jc_drop(&v->space[i].user, lip, host);
+            jc_drop(&v->space[i].user[0], lip, host);
+            jc_drop(&v->space[i].user[1], lip, host);
         }
     }
     if (v) {
@@ -140,7 +141,8 @@ void tlb_jc_clear(struct guest_cpu *c)
 
     for (unsigned i = 0; v && i < v->max_spaces; i++) {
         if (v->space[i].mapped) {
-            tlb_cc_jc_clear(&v->space[i].user);
+            tlb_cc_jc_clear(&v->space[i].user[0]);
+            tlb_cc_jc_clear(&v->space[i].user[1]);
         }
     }
     if (v) {

@@ -265,6 +265,10 @@ void tlb_log_flush(struct guest_cpu *c, struct tlb_space *s, unsigned which)
     v->log_total -= n;
     c->stat[ST_FLUSHED_ENTRIES] += n;
     large_clear(&l->large);
+    if (!which) {
+        s->hm_seen = 0;
+        hm_flush(c, s);
+    }
     if (n > LOG_KEEP) {
         fpu_park(c);
         madvise(l->rec + LOG_KEEP, (v->log_cap - LOG_KEEP) * sizeof(struct fill_rec), MADV_DONTNEED);
@@ -289,4 +293,5 @@ void tlb_unwrite_page(struct guest_cpu *c, uint64_t ram_addr)
     }
     v->rev[b] = 0;
     v->gen++;
+    hm_unwrite_page(c, ram_addr);
 }

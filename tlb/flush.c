@@ -28,7 +28,7 @@ void tlb_space_flush(struct guest_cpu *c, struct tlb_space *s)
     tlb_log_flush(c, s, 0);
     tlb_log_flush(c, s, 1);
     s->n_keyed = 0;
-    tlb_cc_clear(&s->user);
+    tlb_user_clear(s);
 }
 
 /* Registers of its own that a guest changed: other ASIDs do not depend on them. */
@@ -36,6 +36,12 @@ static bool own_world(enum tlb_flush_cause why)
 {
     return why == TLBF_CR3 || why == TLBF_CR0 || why == TLBF_CR4 || why == TLBF_EFER || why == TLBF_INVPCID ||
            why == TLBF_PKRU || why == TLBF_ASID;
+}
+
+/* May mappings in the host be kept whose page-table entries are unchanged? */
+static bool keeps_pages(enum tlb_flush_cause why)
+{
+    return why == TLBF_CR3 || why == TLBF_CR4 || why == TLBF_INVPCID || why == TLBF_PKRU;
 }
 
 void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why)
@@ -50,6 +56,9 @@ void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why)
     for (unsigned i = 0; i < v->max_spaces; i++) {
         struct tlb_space *s = &v->space[i];
         if (s->mapped && !(own && s->asid != c->svm.asid)) {
+            if (!keeps_pages(why)) {
+                hm_reset(c, s);
+            }
             tlb_space_flush(c, s);
             s->live = false;
         }
@@ -80,7 +89,7 @@ void tlb_flush_nonglobal(struct guest_cpu *c, enum tlb_flush_cause why)
     for (unsigned i = 0; i < v->max_spaces; i++) {
         if (v->space[i].mapped && v->space[i].asid == c->svm.asid) {
             tlb_log_flush(c, &v->space[i], 0);
-            tlb_cc_clear(&v->space[i].user);
+            tlb_user_clear(&v->space[i]);
         }
     }
     tlb_cc_clear_nonglobal(v->sup);
@@ -100,7 +109,7 @@ void tlb_flush_pcid(struct guest_cpu *c, unsigned pcid)
         return;
     }
     tlb_log_flush(c, s, 0);
-    tlb_cc_clear(&s->user);
+    tlb_user_clear(s);
     if (s == c->space) {
         tlb_cc_clear_nonglobal(v->sup);
     }
@@ -206,7 +215,9 @@ static void flush_address(struct guest_cpu *c, struct tlb_space *s, uint64_t lin
         struct tlb_space *o = &v->space[i];
         if (o->mapped && (o == s || global)) {
             page_clear(v, o, lin);
-            tlb_cc_clear_page(&o->user, lin);
+            hm_flush_page(c, o, lin, 12);
+            tlb_cc_clear_page(&o->user[0], lin);
+            tlb_cc_clear_page(&o->user[1], lin);
         }
     }
     tlb_cc_clear_page(v->sup, lin);
@@ -239,7 +250,9 @@ void tlb_flush_asid_page(struct guest_cpu *c, uint32_t asid, uint64_t lin)
         struct tlb_space *s = &v->space[i];
         if (s->mapped && s->asid == asid) {
             page_clear(v, s, lin);
-            tlb_cc_clear_page(&s->user, lin);
+            hm_flush_page(c, s, lin, 12);
+            tlb_cc_clear_page(&s->user[0], lin);
+            tlb_cc_clear_page(&s->user[1], lin);
         }
     }
     tlb_cc_clear_page(&v->kernel, lin);

@@ -42,10 +42,10 @@ static size_t table_bytes(const struct tlb_vcpu *v)
 
 static size_t log_bytes(const struct tlb_vcpu *v) { return v->log_cap * sizeof(struct fill_rec); }
 
-/* Tables, logs, the touched set and the user jump cache, in one reservation. */
+/* Tables, logs, the touched set and the user jump caches, in one reservation. */
 static size_t space_bytes(const struct tlb_vcpu *v)
 {
-    return TLB_TABLES * table_bytes(v) + 2 * log_bytes(v) + TOUCH_SLOTS * sizeof(uint64_t) + JC_BYTES;
+    return TLB_TABLES * table_bytes(v) + 2 * log_bytes(v) + TOUCH_SLOTS * sizeof(uint64_t) + 2 * JC_BYTES;
 }
 
 bool tlb_space_map(struct guest_cpu *c, struct tlb_space *s)
@@ -72,7 +72,8 @@ bool tlb_space_map(struct guest_cpu *c, struct tlb_space *s)
     }
     s->touched = (void *)p;
     p += TOUCH_SLOTS * sizeof(uint64_t);
-    tlb_cc_init(&s->user, (void *)p);
+    tlb_cc_init(&s->user[0], (void *)p);
+    tlb_cc_init(&s->user[1], (void *)(p + JC_BYTES));
     s->mapped = true;
     v->n_mapped++;
     return true;
@@ -166,6 +167,7 @@ int tlb_init(struct guest_cpu *c, int force, const char **why)
         return -1;
     }
     c->ea_mask = v->format == TLB_FLAT ? EA_MASK_FLAT : EA_MASK_TAGGED;
+    hm_init(c); /* without memory for it all spaces stay cold */
     tlb_space_select(c);
     tlb_set_mode(c);
     return v->format;
@@ -181,6 +183,7 @@ void tlb_destroy(struct guest_cpu *c)
     for (unsigned i = 0; i < TLB_SPACES; i++) {
         tlb_space_unmap(c, &v->space[i]);
     }
+    hm_destroy(c);
     munmap(v->kernel.jc, JC_BYTES);
     if (v->guest.jc) {
         munmap(v->guest.jc, JC_BYTES);
@@ -212,11 +215,18 @@ struct tlb_space *tlb_space_find(struct guest_cpu *c, unsigned pcid)
 }
 
 /* A free space, a new one, or the least recently used one, emptied. */
-static struct tlb_space *space_new(struct guest_cpu *c)
+static struct tlb_space *space_new(struct guest_cpu *c, unsigned pcid)
 {
     struct tlb_vcpu *v = c->tlb;
     struct tlb_space *old = NULL;
 
+    for (unsigned i = 0; i < v->max_spaces; i++) { /* the one it had: what is mapped into the host is still good */
+        struct tlb_space *s = &v->space[i];
+        if (s->mapped && !s->live && s->hm_hot && s->pcid == pcid && s->asid == c->svm.asid &&
+            s->cr3_base == (c->cr[3] & PAGE_MASK)) {
+            return s;
+        }
+    }
     for (unsigned i = 0; i < v->max_spaces; i++) {
         struct tlb_space *s = &v->space[i];
         if (s->mapped && !s->live) {
@@ -235,6 +245,7 @@ static struct tlb_space *space_new(struct guest_cpu *c)
         }
     }
     c->stat[ST_SPACE_EVICT]++;
+    hm_reset(c, old);
     tlb_space_flush(c, old);
     return old;
 }
@@ -268,7 +279,10 @@ void tlb_space_select(struct guest_cpu *c)
     struct tlb_space *s = tlb_space_find(c, pcid);
 
     if (!s) {
-        s = space_new(c);
+        s = space_new(c, pcid);
+        if (s->pcid != pcid || s->asid != c->svm.asid || s->cr3_base != (c->cr[3] & PAGE_MASK)) {
+            hm_reset(c, s);
+        }
         s->live = true;
         s->pcid = (uint16_t)pcid;
         s->asid = c->svm.asid;
@@ -283,6 +297,7 @@ void tlb_space_select(struct guest_cpu *c)
     }
     s->lru = ++v->tick;
     c->space = s;
+    hm_space_selected(c);
 }
 
 void tlb_cr3_written(struct guest_cpu *c, bool noflush)
@@ -295,8 +310,11 @@ void tlb_cr3_written(struct guest_cpu *c, bool noflush)
     struct tlb_space *s = c->space;
     /* Entries kept for another page directory would be legal (they are the PCID's), but help nobody. */
     if (!noflush || !pcid_on(c) || s->cr3_base != base || c->vm->opt.no_pcid) {
+        if (s->cr3_base != base) {
+            hm_reset(c, s);
+        }
         tlb_log_flush(c, s, 0);
-        tlb_cc_clear(&s->user);
+        tlb_user_clear(s);
         c->stat[ST_FLUSH_CR3]++;
     } else {
         c->stat[ST_SPACE_SWITCH]++;
@@ -355,6 +373,7 @@ void tlb_world_enter(struct guest_cpu *c, enum tlb_world_flush flush)
     v->gen++;
     tlb_space_select(c);
     if (c->space->cr3_base != (c->cr[3] & PAGE_MASK)) {
+        hm_reset(c, c->space);
         tlb_space_flush(c, c->space);
         c->space->cr3_base = c->cr[3] & PAGE_MASK;
     }
@@ -372,7 +391,7 @@ void tlb_set_mode(struct guest_cpu *c)
         return;
     }
     struct tlb_space *s = c->space;
-    struct tlb_cc *cc = (c->hflags & HF_CPL_MASK) == 3 ? &s->user : v->sup;
+    struct tlb_cc *cc = (c->hflags & HF_CPL_MASK) == 3 ? &s->user[c->hflags & HF_HM ? 1 : 0] : v->sup;
 
     c->rtab = s->tab[tlb_table(c->mmu_mode, false)];
     c->wtab = s->tab[tlb_table(c->mmu_mode, true)];

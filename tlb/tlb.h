@@ -207,6 +207,7 @@ struct xbt_vm {
         bool profile;               /* count block executions */
         bool perfmap;               /* tell host->code_made() of each block */
         bool host_bmi2, host_avx;   /* found by CPUID, can be masked by property */
+        uint32_t hostmap_heat;      /* ms of CPL 3 time after which an address space is hot (hostmap.h); 0 = at once */
         int tlb_force;              /* -1, TLB_FLAT, TLB_TAGGED */
         unsigned dump;              /* DUMP_* */
         uint64_t dump_lo, dump_hi;  /* guest linear address filter */

@@ -18,12 +18,13 @@
  *     exact set of (region, table) pairs whose table page may be resident; it bounds host memory and lets
  *     INVLPG skip what was never touched.
  *   - A code context (struct tlb_cc) holds what execution needs: jump cache, cross-page ids, code pages.
- *     Each space has one for CPL 3; the vCPU has one for CPL < 3, whose non-global contents are dropped when
+ *     Each space has two for CPL 3 (the other one while it is hot, hostmap.h); the vCPU has one for CPL < 3, whose non-global contents are dropped when
  *     CR3 is written, and another one for CPL < 3 of the nested guest that ran last.
  */
 #ifndef XBT_TLB_INT_H
 #define XBT_TLB_INT_H
 
+#include "tlb/hostmap.h"
 #include "tlb/tlb.h"
 #include "tb-store/stats.h"
 #include "tb-store/tb.h"
@@ -125,7 +126,13 @@ struct tlb_space {
     uint32_t n_regions, n_pages;
     uint32_t n_keyed;      /* above KEYED_MAX: the list is incomplete */
     uint64_t keyed[KEYED_MAX]; /* pages filled with a protection key other than 0: page address | key; may be stale */
-    struct tlb_cc user;
+    struct tlb_cc user[2]; /* [1]: with HF_HM */
+    /* hostmap.h */
+    bool hm_hot;
+    uint64_t hm_heat;      /* ns of CPL 3 time seen while it was not */
+    uint32_t hm_seen;      /* records of log[0] that the last batch of mappings looked at */
+    uint32_t hm_faults;    /* since the last tick */
+    uint32_t hm_pause, hm_wait; /* ticks with the tables after too many of them; those left */
 };
 
 /* Stores into pages with code always come through the slow path: remember the outcome of their walk. */
@@ -281,6 +288,11 @@ void tlb_entry_clear(struct tlb_vcpu *v, struct tlb_space *s, unsigned table, ui
 /* ---- code.c ---- */
 void tlb_cc_init(struct tlb_cc *cc, struct jc_entry *jc);
 void tlb_cc_clear(struct tlb_cc *cc);
+static inline void tlb_user_clear(struct tlb_space *s)
+{
+    tlb_cc_clear(&s->user[0]);
+    tlb_cc_clear(&s->user[1]);
+}
 void tlb_cc_clear_nonglobal(struct tlb_cc *cc);
 void tlb_cc_clear_page(struct tlb_cc *cc, uint64_t lin);
 void tlb_cc_jc_clear(struct tlb_cc *cc);

@@ -105,6 +105,9 @@ static void hflags_compose(struct guest_cpu *c, uint32_t cr)
         }
     }
     c->hflags = cr | c->cpl | hflags_from_segs(c) | hflags_from_eflags(c);
+    if (c->hm_on && c->cpl == 3 && !(c->hflags & HF_VM)) {
+        c->hflags |= HF_HM;
+    }
 }
 
 void cpu_update_hflags(struct guest_cpu *c)

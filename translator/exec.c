@@ -6,6 +6,9 @@
  * (c->jmpbuf).  All state is in *c; the loop keeps nothing in locals across a jump.  FP state stays live in the host's
  * registers while the loop runs; it is parked before any callback.
  */
+#include <time.h>
+
+#include "tlb/hostmap.h"
 #include "translator/desc.h"
 #include "translator/exec.h"
 #include "translator/fpu_ptr.h"
@@ -299,6 +302,8 @@ _Noreturn void xbt_signal_landing(struct guest_cpu *c, uint32_t trapno)
 {
     c->stat[ST_HOST_FAULTS]++;
     switch (trapno) {
+    case EXC_PF:
+        hostfault_landing(c);
     case EXC_GP:
         cpu_raise_err(c, gp_or_ss(c), 0);
     case EXC_SS:
@@ -383,6 +388,11 @@ static void chain(struct guest_cpu *c, struct tb_exit *x, struct tb *to, uint64_
 void take_interrupt(struct guest_cpu *c)
 {
     fpu_park(c);
+    if (c->hm) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        hm_tick(c, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec);
+    }
     int vec = c->host->ack_interrupt(c);
     c->intr_pending &= (uint8_t)~INTR_PHYSICAL;
     cpu_kick(c, XREQ_POLL);
@@ -407,6 +417,7 @@ void take_nmi(struct guest_cpu *c)
 static void flush_cache(struct guest_cpu *c)
 {
     tb_flush(c);
+    hm_refused_clear();
     c->flush_epoch++;
     c->exit_from = NULL;
 }

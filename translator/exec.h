@@ -35,6 +35,9 @@ _Noreturn void xbt_thunk_raise(struct guest_cpu *c, uint32_t what);
 /* Where a signal handler sends the thread when generated code faulted; trapno is the host's vector. */
 _Noreturn void xbt_signal_landing(struct guest_cpu *c, uint32_t trapno);
 
+/* hostfault.c: the same for a page fault that hm_fault() left. */
+_Noreturn void hostfault_landing(struct guest_cpu *c);
+
 /* thunks.c: build the entry and exit code once per process; fill c->thunk[]. False when memory is refused. */
 bool thunks_init(void);
 void thunks_fill(struct guest_cpu *c);

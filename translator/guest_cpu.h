@@ -166,6 +166,7 @@ struct guest_seg {
 #define HF_BP         (1u << 22)  /* instruction breakpoints are armed (debug.c) */
 #define HF_DF         (1u << 24)  /* EFLAGS.DF: string instructions go down */
 #define HF_NESTED     (1u << 25)  /* in a guest of the guest's hypervisor (svm.h): instructions may be intercepted */
+#define HF_HM         (1u << 26)  /* CPL 3 of a hot space: pages are mapped into the host (tlb/hostmap.h) */
 #define HF_DBG        (1u << 23)  /* one instruction is executed alone because it meets a data or I/O breakpoint */
 
 /* MMU modes: index into tlb_space tables. */
@@ -329,6 +330,14 @@ struct guest_cpu {
     struct { uint64_t lin; uint64_t gpa[2]; void *host[2]; uint32_t size, first; uint8_t active, exit_after;
              uint8_t compare; uint64_t ram_addr, pc; /* compare: blocks die only if the store changes bytes of theirs */
     } commit;
+
+    /* Pages mapped into the host (tlb/hostmap.h) */
+    struct hostmap *hm;          /* NULL: off */
+    uint64_t hm_lin;             /* of the last fault that hm_fault() did not settle */
+    uint8_t hm_write;            /* it was a store */
+    uint8_t hm_guard;            /* its register points to another window */
+    uint8_t hm_on;               /* the current space is hot */
+    uint64_t hm_add[256];        /* by bits 47..40 of a linear address: host address - linear address */
 
     /* Embedder and VM */
     struct xbt_vm *vm;

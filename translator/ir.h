@@ -68,6 +68,7 @@ struct ir_op {
     uint8_t pair;       /* calls: 1 + the exit that goes on behind the call; returns: 1 (x86-64/lower_call.c) */
     uint8_t aligned;    /* ADDR: ALIGN_*: the instruction demands alignment */
     uint8_t no_ac;      /* ADDR: never #AC */
+    uint8_t hostmap;    /* ADDR: through the host's MMU, not the tables (opt_hostmap.c): no flags clobbered, no site */
     uint8_t x87_wait;   /* ADDR: a pending x87 exception comes before the operand's faults */
     /* annotations of the flag pass */
     uint8_t load_fl;    /* host flags := the guest's before the op (after its ADDR): FLAGS_ENV or FLAGS_RECIPE (rc) */
@@ -125,6 +126,8 @@ void lift_raise(struct ir_block *b, unsigned vector, bool error0);
 /* GPRs that an op may write, as a mask (conservative). */
 uint32_t ir_gpr_writes(const struct ir_op *op);
 
+/* opt_hostmap.c: before the flag pass. */
+void opt_hostmap(struct ir_block *b);
 /* opt_flags.c */
 void opt_flags(struct ir_block *b, const struct xbt_options *opt);
 /* ir.c: NULL when the block is well formed, else what is wrong. */

@@ -41,7 +41,7 @@ static bool is_site(const struct ir_op *o)
         }
         return o->in->map == 0 && (o->in->opcode & 0xfe) == 0xf6 && (o->in->modrm >> 3 & 7) >= 6; /* DIV, IDIV */
     }
-    return ir_op_attr[o->op] & IRA_S;
+    return (ir_op_attr[o->op] & IRA_S) && !o->hostmap;
 }
 
 /* Can anybody see flags written before op k once op k has been executed? Conservative. */
@@ -220,7 +220,7 @@ static void visit_exit(struct ir_block *b, struct fl_state *s, struct ir_op *o)
 static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
 {
     struct ir_op *o = &b->ops[k];
-    unsigned attr = ir_op_attr[o->op];
+    unsigned attr = o->hostmap ? 0 : ir_op_attr[o->op];
     uint16_t reads = o->fl_read, writes = o->fl_write;
     bool enable = !s->opt->no_flags;
 

@@ -7,6 +7,7 @@
  * generated code; a fetch fault is raised from here with c->rip at the block's start, which is the instruction that
  * needs the bytes.
  */
+#include "tlb/hostmap.h"
 #include "translator/exec.h"
 #include "translator/mem.h"
 #include "translator/x86-64/lower.h"
@@ -211,6 +212,7 @@ static struct tb *alloc_or_flush(struct guest_cpu *c, size_t min, struct tb_room
     if (!tb) {
         c->stat[ST_CACHE_FULL]++;
         tb_flush(c);
+        hm_refused_clear();
         c->flush_epoch++;
         tb = tb_alloc(c, min, room);
     }
@@ -271,6 +273,9 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
     for (;;) {
         block_init(c, b, key, lip, page->host);
         lift_block(c, b, page, max);
+        if (page->host) {
+            opt_hostmap(b);
+        }
         opt_flags(b, opt);
         const char *bad = ir_verify(b);
         if (bad) {

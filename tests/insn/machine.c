@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/insn/machine.h"
 #include "tb-store/tb.h"
+#include "tlb/hostmap.h"
 #include "translator/desc.h"
 #include "translator/fpu.h"
 #include "translator/fpu_ptr.h"
@@ -509,6 +511,7 @@ void machine_run(struct machine *m, enum snip_mode mode, const struct snip_state
     set_user_segs(c, mode, in->big);
     load_state(c, in, mode);
     cpu_update_hflags(c);
+    hm_refused_clear();   /* the code is new each time */
     m->polls = 0;
     enum vcpu_exit why = xbt_vcpu_run(c);
     *out = *in;
@@ -570,7 +573,13 @@ struct machine *machine_new(const struct machine_opts *o)
     struct machine *m = calloc(1, sizeof(*m));
     const char *why = "no memory";
 
-    m->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int fd = memfd_create("ram", MFD_CLOEXEC); /* every address space is hot at once (tlb/hostmap.h) */
+    if (fd < 0 || ftruncate(fd, RAM_SIZE)) {
+        fprintf(stderr, "no memory for the machine\n");
+        exit(1);
+    }
+    m->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    hm_ram_add(m->ram, RAM_SIZE, fd, 0);
     m->win = m->ram + WIN_PHYS;
     m->vm.opt = o->opt;
     m->vm.phys = physmap_new();

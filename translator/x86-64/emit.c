@@ -191,6 +191,17 @@ void x64_bextr_rrr(struct x64_buf *b, unsigned dst, unsigned src, unsigned ctl)
     x64_modrm_rr(b, dst, src);
 }
 
+void x64_rorx(struct x64_buf *b, unsigned dst, unsigned src, unsigned count)
+{
+    /* VEX.LZ.F2.0F3A.W1 F0 /r ib: dst = ModRM.reg, src = r/m */
+    x64_byte(b, 0xc4);
+    x64_byte(b, (dst & 8 ? 0 : 0x80) | 0x40 | (src & 8 ? 0 : 0x20) | 3);
+    x64_byte(b, 0xfb);
+    x64_byte(b, 0xf0);
+    x64_modrm_rr(b, dst, src);
+    x64_byte(b, count);
+}
+
 void x64_patch_rel32(struct x64_buf *b, uint8_t *field, const void *target)
 {
     if (b->overflow) {

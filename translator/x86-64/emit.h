@@ -161,6 +161,7 @@ void x64_test_ri32(struct x64_buf *b, unsigned reg, uint32_t imm);
 void x64_shift_ri(struct x64_buf *b, unsigned ext, unsigned size, unsigned dst, unsigned count); /* 4 shl 5 shr 7 sar */
 void x64_btc_ri(struct x64_buf *b, unsigned dst, unsigned bit); /* 64 bits */
 void x64_pext_rrm(struct x64_buf *b, unsigned dst, unsigned src, struct x64_mem m);
+void x64_rorx(struct x64_buf *b, unsigned dst, unsigned src, unsigned count); /* 64 bits, BMI2 */
 void x64_bextr_rrr(struct x64_buf *b, unsigned dst, unsigned src, unsigned ctl);
 /* Branches: return the address of the rel32 field; `target` NULL leaves it to x64_patch_rel32(). */
 uint8_t *x64_jmp(struct x64_buf *b, const void *target);

@@ -103,10 +103,10 @@ static void lower_ld(struct lower *l, const struct ir_op *o)
 
     lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
     if (o->dst < 16 && host_reg(o->dst) != X_NONE) {
-        x64_mov_rm(b, o->size, host_reg(o->dst), host_operand());
+        x64_mov_rm(b, o->size, host_reg(o->dst), l->opnd);
         return;
     }
-    x64_movzx_rm(b, o->size, X_R9, host_operand());
+    x64_movzx_rm(b, o->size, X_R9, l->opnd);
     if (o->dst >= IR_T0 && !tmp_survives_addr(l, o)) {
         l->r9_reg = o->dst;       /* used before r9 is: no need for the slot */
         return;
@@ -154,7 +154,7 @@ static void lower_st(struct lower *l, const struct ir_op *o)
     unsigned src = lower_use(l, o->src, X_R9);
 
     lower_record(l, x64_here(&l->b), l->guest_off, o->site, &o->rc);
-    x64_mov_mr(&l->b, o->size, host_operand(), src);
+    x64_mov_mr(&l->b, o->size, l->opnd, src);
 }
 
 static void lower_sti(struct lower *l, const struct ir_op *o)
@@ -165,11 +165,11 @@ static void lower_sti(struct lower *l, const struct ir_op *o)
         x64_mov_ri(b, X_R9, (uint64_t)o->imm);
         l->r9_reg = IR_NOREG;
         lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
-        x64_mov_mr(b, 8, host_operand(), X_R9);
+        x64_mov_mr(b, 8, l->opnd, X_R9);
         return;
     }
     lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
-    x64_mov_mi32(b, o->size, host_operand(), (int32_t)o->imm);
+    x64_mov_mi32(b, o->size, l->opnd, (int32_t)o->imm);
 }
 
 static void lower_addi(struct lower *l, const struct ir_op *o)
@@ -241,7 +241,7 @@ void lower_op(struct lower *l, const struct ir_op *o)
     case IR_BTOFS: lower_btofs(l, o); break;
     case IR_PROBE:
         lower_record(l, x64_here(&l->b), l->guest_off, o->site, &o->rc);
-        x64_movzx_rm(&l->b, 1, X_R9, host_operand());
+        x64_movzx_rm(&l->b, 1, X_R9, l->opnd);
         l->r9_reg = IR_NOREG;
         break;
     case IR_LD: lower_ld(l, o); break;
@@ -313,7 +313,7 @@ static void lower_one(struct lower *l, unsigned i)
     }
     lower_op(l, o);
     lower_track(l, o);
-    if (is_store(o)) {
+    if (is_store(o) && !l->direct) {
         l->r9_reg = IR_NOREG;     /* the commit path joins with r9 gone */
     }
     if (o->save_fl) {
@@ -412,6 +412,7 @@ static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_bl
     l->bextr = host_features()->bmi1 && c->vm->opt.host_bmi2;
     l->windows = !c->vm->opt.no_windows && !(ir->key.hflags & (HF_AC | HF_SEGS)) && (ir->key.hflags & HF_CODE_MASK);
     lower_forget(l);
+    l->opnd = slow_operand();
 }
 
 uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, const struct tb_room *room)

@@ -45,6 +45,7 @@ struct cold {
  * the same page.  After any slow path r10 holds the address plus TH_FAR, which no window access can match.
  */
 struct window {
+    bool hostmap;            /* r11 holds the addend of the register's 1 TiB; reg plus off is what it was looked up with */
     bool valid, writable;
     uint8_t reg, width;
     int64_t off;
@@ -66,6 +67,8 @@ struct lower {
     bool waits;              /* the block is a loop that waits for something in memory */
     bool windows;            /* this block's mode and the options allow access windows */
     struct window win;
+    struct x64_mem opnd;     /* the operand that the last ADDR found */
+    bool direct;             /* through the host's MMU: no cold part */
     struct x87_last x87;     /* not yet in cpu->fptr */
     unsigned r9_reg;         /* guest register or temporary whose value r9 holds; IR_NOREG = none */
     enum tlb_format fmt;
@@ -86,7 +89,7 @@ static inline struct x64_mem tmp_slot(unsigned t)
 {
     return x64_env(offsetof(struct guest_cpu, spill) + 8 * (t - IR_T0));
 }
-static inline struct x64_mem host_operand(void)
+static inline struct x64_mem slow_operand(void)
 {
     return (struct x64_mem) { X_R10, X_R11, 0, 0 };
 }

@@ -169,7 +169,7 @@ static void lookup(struct lower *l, struct cold *k, const struct ir_op *o)
 /* The one register that an operand's address is off, or IR_NOREG; *off and *width tell the rest. */
 static unsigned window_base(const struct lower *l, const struct ir_op *o, int64_t *off, unsigned *width)
 {
-    if (!l->windows || o->seg == S_FS || o->seg == S_GS || o->seg == S_CS || o->aligned == ALIGN_MXCSR) {
+    if (o->seg == S_FS || o->seg == S_GS || o->seg == S_CS || o->aligned == ALIGN_MXCSR) {
         return IR_NOREG;
     }
     if (o->kind == AK_REG) {
@@ -187,6 +187,9 @@ static unsigned window_base(const struct lower *l, const struct ir_op *o, int64_
 
 static bool window_fits(const struct lower *l, const struct ir_op *o)
 {
+    if (!l->windows) {
+        return false;
+    }
     int64_t off = 0;
     unsigned width = 0, reg = window_base(l, o, &off, &width);
 
@@ -195,9 +198,13 @@ static bool window_fits(const struct lower *l, const struct ir_op *o)
 
 static void window_open(struct lower *l, const struct ir_op *o)
 {
+    if (!l->windows) {
+        return;
+    }
     unsigned width = 0, reg = window_base(l, o, &l->win.off, &width);
 
     l->win.valid = reg != IR_NOREG && width >= 4;
+    l->win.hostmap = false;
     l->win.writable = o->acc & OA_W;
     l->win.reg = (uint8_t)reg;
     l->win.width = (uint8_t)width;
@@ -226,14 +233,14 @@ static void window_access(struct lower *l, struct cold *k, const struct ir_op *o
 }
 
 /* Does op o add a constant to a register?  Then *reg, *imm. */
-static bool adds_constant(const struct ir_op *o, unsigned *reg, int64_t *imm)
+static bool adds_constant(const struct lower *l, const struct ir_op *o, unsigned *reg, int64_t *imm)
 {
     const struct dec_insn *in = o->in;
 
     if (o->op == IR_ADDI && o->dst == o->src) {
         *reg = o->dst;
         *imm = o->imm;
-        return o->size >= 4;
+        return o->size == 8 || (o->size == 4 && !l->win.hostmap);   /* to zero-extend is not to add */
     }
     if (o->op == IR_NATIVE && !in->has_mem && !in->vex && in->map == 0 && (in->opcode == 0x83 || in->opcode == 0x81)) {
         unsigned ext = in->modrm >> 3 & 7;
@@ -250,7 +257,7 @@ void lower_track(struct lower *l, const struct ir_op *o)
     int64_t imm;
 
     if (l->win.valid && (o->gprs >> l->win.reg & 1)) {
-        if (adds_constant(o, &reg, &imm) && reg == l->win.reg) {
+        if (adds_constant(l, o, &reg, &imm) && reg == l->win.reg) {
             l->win.off -= imm;
             l->win.valid = l->win.off == (int32_t)l->win.off;
         } else {
@@ -259,11 +266,122 @@ void lower_track(struct lower *l, const struct ir_op *o)
     }
 }
 
+/* ---- through the host's MMU ---- */
+
+/* r11 := addend of the 1 TiB that the address in register r lies in.  No flags. */
+static void hostmap_addend(struct lower *l, unsigned r)
+{
+    struct x64_buf *b = &l->b;
+
+    x64_rorx(b, X_R11, r, 40);
+    x64_movzx_rr(b, 1, X_R11, X_R11);
+    x64_mov_rm(b, 8, X_R11, (struct x64_mem) { X_RSP, X_R11, 3, (int32_t)offsetof(struct guest_cpu, hm_add) });
+}
+
+/* The addend of a constant address. */
+static void hostmap_addend_of(struct lower *l, uint64_t lin)
+{
+    x64_mov_rm(&l->b, 8, X_R11, x64_env(offsetof(struct guest_cpu, hm_add) + 8 * (lin >> 40 & 255)));
+}
+
+/* Farther from the checked address than any guard protects? */
+static bool drifts(int64_t d)
+{
+    return d < -0x7fff0000ll || d > 0x7fff0000ll;
+}
+
+/* The operand is off one 64-bit register: [reg + r11 + off]. */
+static void hostmap_based(struct lower *l, const struct ir_op *o, unsigned reg, int64_t off)
+{
+    unsigned base = host_reg(reg);
+    bool known = l->win.valid && l->win.hostmap && l->win.reg == reg && !drifts(off - l->win.off);
+
+    if (base == X_NONE) {
+        base = X_R10;
+        if (l->r9_reg == reg) {
+            x64_mov_rr(&l->b, 8, X_R10, X_R9);
+        } else {
+            x64_mov_rm(&l->b, 8, X_R10, gpr_slot(reg));
+        }
+    }
+    if (!known) {
+        hostmap_addend(l, base);
+        l->win = (struct window) { .valid = true, .writable = true, .hostmap = true, .reg = (uint8_t)reg, .width = 8 };
+    }
+    l->opnd = (struct x64_mem) { (uint8_t)base, X_R11, 0, (int32_t)off };
+    if (o->in->row->attr & IA_X87) {             /* its pointer is to be noted */
+        x64_lea(&l->b, 8, X_R10, x64_at(base, (int32_t)off));
+        l->opnd = slow_operand();
+    }
+}
+
+/* r10 := linear address, without touching flags. */
+static void hostmap_address(struct lower *l, const struct ir_op *o)
+{
+    struct x64_buf *b = &l->b;
+    bool based = (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64 && (o->seg == S_FS || o->seg == S_GS);
+
+    if (o->kind == AK_REG) {
+        unsigned r = lower_use(l, o->src, X_R10);
+        x64_lea(b, o->width == 8 ? 8 : 4, X_R10, x64_at(r, (int32_t)o->imm));
+        if (o->width == 2) {
+            x64_movzx_rr(b, 2, X_R10, X_R10);
+        }
+    } else {
+        lower_ea(l, o->in, X_R10, o->imm);
+    }
+    if (o->kind == AK_BT) {
+        x64_mov_rm(b, 8, X_R11, tmp_slot(IR_T1));
+        x64_lea(b, o->in->adsize == 4 ? 4 : 8, X_R10, (struct x64_mem) { X_R10, X_R11, 0, 0 });
+        if (o->in->adsize == 2) {
+            x64_movzx_rr(b, 2, X_R10, X_R10);
+        }
+    }
+    if (based) {
+        x64_mov_rm(b, 8, X_R11, x64_env(seg_off(o->seg) + offsetof(struct guest_seg, base)));
+        x64_lea(b, 8, X_R10, (struct x64_mem) { X_R10, X_R11, 0, 0 });
+    }
+}
+
+static void hostmap_addr(struct lower *l, const struct ir_op *o)
+{
+    bool code64 = (l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64;
+    bool fixed = o->kind == AK_INSN && o->in->index == REG_NONE && (o->in->base == EA_RIP || o->in->base == REG_NONE);
+    int64_t off = 0;
+    unsigned width = 0, reg = window_base(l, o, &off, &width);
+
+    l->direct = true;
+    if (code64 && reg != IR_NOREG && reg < 16 && width == 8 && off == (int32_t)off && !drifts(off)) {
+        hostmap_based(l, o, reg, off);
+        return;
+    }
+    l->win.valid = false;
+    l->opnd = slow_operand();
+    hostmap_address(l, o);
+    if (!code64) {
+        hostmap_addend_of(l, 0);
+    } else if (fixed && o->seg != S_FS && o->seg != S_GS && o->in->adsize == 8) {
+        hostmap_addend_of(l, (uint64_t)(o->in->disp + o->imm) + (o->in->base == EA_RIP ? o->in->ip + o->in->len : 0));
+    } else {
+        hostmap_addend(l, X_R10);
+    }
+}
+
 void lower_addr(struct lower *l, unsigned index)
 {
     const struct ir_op *o = &l->ir->ops[index];
     struct x64_buf *b = &l->b;
 
+    l->open_cold = -1;
+    if (o->hostmap) {
+        hostmap_addr(l, o);
+        return;
+    }
+    l->direct = false;
+    l->opnd = slow_operand();
+    if (l->win.hostmap) {
+        l->win.valid = l->win.hostmap = false;
+    }
     if (l->n_cold == MAX_COLD) {
         b->overflow = true;
         return;
@@ -322,6 +440,8 @@ void lower_cold_access(struct lower *l, struct cold *k)
     bool wr = o->acc & OA_W;
 
     lower_forget(l);
+    l->opnd = slow_operand();
+    l->direct = false;
     lower_at_insn_of(l, k->op);
 
     if (k->unaligned) {

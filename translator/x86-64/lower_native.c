@@ -58,7 +58,7 @@ static void field_init(struct field *f, const struct dec_insn *in, unsigned i, u
     f->scratch = !f->high8 && f->host == X_NONE;
 }
 
-static void collect(struct enc *e, const struct dec_insn *in)
+static void collect(const struct lower *l, struct enc *e, const struct dec_insn *in)
 {
     e->in = in;
     field_none(&e->reg);
@@ -69,7 +69,7 @@ static void collect(struct enc *e, const struct dec_insn *in)
     e->vv.host = in->vvvv;
     e->has_mem = in->has_mem;
     e->opreg = false;
-    e->mem = host_operand();
+    e->mem = l->opnd;
     for (unsigned i = 0; i < 4; i++) {
         unsigned loc = in->row->op[i].loc;
         if (loc == OL_REG) {
@@ -188,6 +188,10 @@ static unsigned next_scratch(struct lower *l, struct enc *e, unsigned *used)
     static const uint8_t order_mem[] = { X_R9, X_R11 }, order_reg[] = { X_R9, X_R10, X_R11 };
     unsigned k = (*used)++;
 
+    if (e->has_mem && l->direct && k == 1 && e->mem.index == X_R11 && e->mem.base != X_R10) {
+        return X_R10;                                        /* r10 is not part of the operand */
+    }
+
     if (!e->has_mem || e->mem.base == X_RSP) {
         if (k > 0) {
             l->win.valid = false;
@@ -196,7 +200,7 @@ static unsigned next_scratch(struct lower *l, struct enc *e, unsigned *used)
     }
     if (k == 1) {                 /* fold the address so that r11 is free */
         l->win.valid = false;
-        x64_lea(&l->b, 8, X_R10, host_operand());
+        x64_lea(&l->b, 8, X_R10, e->mem);
         e->mem = x64_at(X_R10, 0);
     }
     return order_mem[k];
@@ -402,7 +406,7 @@ void lower_native(struct lower *l, const struct ir_op *o)
     if (put_vzero8(b, o->in)) {
         return;
     }
-    collect(&e, o->in);
+    collect(l, &e, o->in);
     if (o->in->row->cls == CL_BT_MEM && o->in->has_mem) {
         masked = *o->in;                                     /* bit number within the addressed word is in T0 */
         e.in = &masked;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include "tlb/hostmap.h"
 #include "translator/exec.h"
 #include "translator/x86-64/lower.h"
 
@@ -45,7 +46,7 @@ static bool ours(struct guest_cpu *c, const greg_t *g)
         (uintptr_t)g[REG_RSP] != (uintptr_t)c) {
         return false;
     }
-    return trap == EXC_DE || trap == EXC_UD || trap == EXC_SS || trap == EXC_GP || trap == EXC_MF || trap == EXC_XM;
+    return (trap == EXC_PF && c->hm) || trap == EXC_DE || trap == EXC_UD || trap == EXC_SS || trap == EXC_GP || trap == EXC_MF || trap == EXC_XM;
 }
 
 static void on_fault(int sig, siginfo_t *si, void *ctx)
@@ -56,6 +57,9 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
 
     if (!ours(c, g)) {
         chain_signal(sig, si, ctx);
+        return;
+    }
+    if (g[REG_TRAPNO] == EXC_PF && hm_fault(c, (uint64_t)g[REG_CR2], (uint64_t)g[REG_R11], g[REG_ERR] & 2)) {
         return;
     }
     for (unsigned i = 0; i < sizeof(reg_map) / sizeof(reg_map[0]); i++) {

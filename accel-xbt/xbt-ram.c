@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * xbt-ram.c - guest RAM that can be mapped a second time (tlb/hostmap.h).
+ *
+ * RAM that QEMU shares already (memory-backend-memfd, or -file with share=on) is entered as it is.  Anonymous memory,
+ * what -m alone gives, gets a file: a memfd is mapped in its place, at the same address, before a device or the guest
+ * knows of it.  It stays anonymous, and its pages stay out of hot mappings, when
+ *   - somebody has decided where its pages come from (NUMA policy, preallocation),
+ *   - a migration comes in: postcopy relies on anonymous memory,
+ *   - the kernel refuses.
+ * All under the BQL.
+ */
+#include "qemu/osdep.h"
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include "accel-xbt/xbt-accel.h"
+#include "tlb/hostmap.h"
+
+#define MIN_SIZE (16 * MiB) /* smaller ones are firmware and video memory */
+#define CHUNK (1u << 18)    /* pages looked at with one mincore() */
+
+struct shared_ram {
+    MemoryRegion *mr;
+    uint8_t *host;
+    int fd; /* ours, or -1 */
+};
+static GArray *blocks;
+
+static bool default_policy(void *p)
+{
+    int mode = -1;
+
+    return syscall(SYS_get_mempolicy, &mode, NULL, 0, p, 2 /* MPOL_F_ADDR */) == 0 ? mode == 0 : errno == ENOSYS;
+}
+
+/* Copy what has been written so far; false when that is so much that somebody must have preallocated. */
+static bool copy_resident(uint8_t *to, const uint8_t *from, uint64_t size)
+{
+    size_t page = qemu_real_host_page_size(), pages = size / page, limit = pages / 4, n = 0;
+    g_autofree unsigned char *vec = g_malloc(CHUNK);
+
+    for (size_t at = 0; at < pages; at += CHUNK) {
+        size_t count = MIN(pages - at, CHUNK);
+
+        if (mincore((void *)(from + at * page), count * page, vec)) {
+            return false;
+        }
+        for (size_t i = 0; i < count; i++) {
+            if (vec[i] & 1) {
+                if (++n > limit) {
+                    return false;
+                }
+                memcpy(to + (at + i) * page, from + (at + i) * page, page);
+            }
+        }
+    }
+    return true;
+}
+
+static int give_file(uint8_t *host, uint64_t size)
+{
+    int fd = memfd_create("xbt-ram", MFD_CLOEXEC);
+    uint8_t *tmp = MAP_FAILED;
+    bool ok = false;
+
+    if (fd >= 0 && ftruncate(fd, size) == 0) {
+        tmp = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    }
+    if (tmp != MAP_FAILED) {
+        ok = copy_resident(tmp, host, size) &&
+             mmap(host, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == host;
+        munmap(tmp, size);
+    }
+    if (!ok) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return -1;
+    }
+    madvise(host, size, MADV_HUGEPAGE);
+    if (!machine_dump_guest_core(current_machine)) {
+        madvise(host, size, MADV_DONTDUMP);
+    }
+    return fd;
+}
+
+void xbt_ram_share(MemoryRegion *mr)
+{
+    uint64_t size = memory_region_size(mr);
+    struct shared_ram b = { mr, memory_region_get_ram_ptr(mr), -1 };
+    int fd = memory_region_get_fd(mr);
+
+    if (xbt_vm.opt.no_hostmap || !xbt_vm.opt.host_bmi2 || memory_region_is_rom(mr) || memory_region_is_ram_device(mr) ||
+        size < MIN_SIZE || size % qemu_real_host_page_size()) {
+        return;
+    }
+    if (!blocks) {
+        blocks = g_array_new(false, false, sizeof(struct shared_ram));
+    }
+    for (unsigned i = 0; i < blocks->len; i++) {
+        if (g_array_index(blocks, struct shared_ram, i).mr == mr) {
+            return;
+        }
+    }
+    if (fd >= 0) {
+        if (!qemu_ram_is_shared(mr->ram_block)) {
+            return;
+        }
+    } else {
+        if (qemu_ram_pagesize(mr->ram_block) != qemu_real_host_page_size() || qemu_ram_is_shared(mr->ram_block) ||
+            runstate_check(RUN_STATE_INMIGRATE) || !default_policy(b.host)) {
+            return;
+        }
+        fd = b.fd = give_file(b.host, size);
+    }
+    if (fd >= 0) {
+        hm_ram_add(b.host, size, fd, 0);
+        g_array_append_val(blocks, b);
+    }
+}
+
+void xbt_ram_forget(MemoryRegion *mr)
+{
+    for (unsigned i = 0; blocks && i < blocks->len; i++) {
+        struct shared_ram *b = &g_array_index(blocks, struct shared_ram, i);
+
+        if (b->mr == mr) {
+            hm_ram_del(b->host);
+            if (b->fd >= 0) {
+                close(b->fd);
+            }
+            g_array_remove_index_fast(blocks, i);
+            return;
+        }
+    }
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hostfault.c - a page fault of the host in code of a hot address space that hm_fault() could not settle.
+ *
+ * The guest's state is brought to the start of the instruction.  Then: a fault of the guest's; or accessed and dirty
+ * bits that had to be set, and the instruction runs again; or an operand that cannot be mapped (a device, a page with
+ * code, the upper half of the address space): the instruction is translated anew, with the tables.
+ */
+#include "tlb/hostmap.h"
+#include "tlb/tlb_int.h"
+#include "translator/exec.h"
+#include "translator/state_map.h"
+
+/* The instruction that was being executed is not to use mappings. */
+static void refuse(struct guest_cpu *c, struct tb *tb, uint64_t pc)
+{
+    struct state_rec r;
+
+    if (state_map_find(tb->state_map, tb->state_map_size, (uint32_t)(pc - (uintptr_t)tb->entry), &r)) {
+        hm_refuse(tb->key.phys_pc + r.guest_off);
+    }
+    c->stat[ST_HM_REFUSED]++;
+    tb_invalidate(c, tb, TBD_DEBUG);
+}
+
+_Noreturn void hostfault_landing(struct guest_cpu *c)
+{
+    uint64_t pc = c->unwind_pc, lin = c->hm_lin;
+    bool write = c->hm_write;
+    struct tb *tb = tb_find_host_pc(c->vm->store, (const void *)(uintptr_t)pc);
+
+    tb_restore_state(c, pc);
+    c->unwind_pc = 0;
+    if (!c->hm_on) {
+        cpu_update_hflags(c);
+        cpu_exit_loop(c);
+    }
+    if (lin != ~0ull && lin >> 12 != 0xfffff && tlb_canonical(c, lin)) {
+        struct tlb_part p[2];
+        c->slow_flags = 0;
+        tlb_resolve(c, lin, 1, write ? ACC_WRITE : ACC_READ, MMU_USER, p);
+        if (!c->hm_guard && hm_map(c, lin, write)) {
+            cpu_exit_loop(c);
+        }
+    }
+    if (tb) {
+        refuse(c, tb, pc);
+    }
+    cpu_exit_loop(c);
+}
