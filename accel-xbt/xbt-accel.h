@@ -83,6 +83,7 @@ bool xbt_abi_check(Error **errp);
 /* xbt-ram.c: let user pages of this RAM be mapped once more; it is (not) to be used from now on. */
 void xbt_ram_share(MemoryRegion *mr);
 void xbt_ram_forget(MemoryRegion *mr);
+void xbt_ram_init(void);
 void xbt_options_defaults(struct xbt_options *o);
 void xbt_options_register(ObjectClass *oc);
 /* Name of the n-th optimisation, and is it on?  NULL behind the last. */

@@ -285,5 +285,6 @@ void xbt_memory_init(void)
     stale = g_array_new(false, false, sizeof(struct section));
     leaving = g_ptr_array_new();
     xbt_dirty_init();
+    xbt_ram_init();
     memory_listener_register(&listener, &address_space_memory);
 }

@@ -8,13 +8,17 @@
  *   - somebody has decided where its pages come from (NUMA policy, preallocation),
  *   - a migration comes in: postcopy relies on anonymous memory,
  *   - the kernel refuses.
+ * A background snapshot write-protects QEMU's own mapping: from then on nothing is mapped a second time.
  * All under the BQL.
  */
 #include "qemu/osdep.h"
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include "accel-xbt/xbt-accel.h"
+#include "migration/misc.h"
 #include "tlb/hostmap.h"
+
+bool migrate_background_snapshot(void); /* migration.h is not installed */
 
 #define MIN_SIZE (16 * MiB) /* smaller ones are firmware and video memory */
 #define CHUNK (1u << 18)    /* pages looked at with one mincore() */
@@ -133,4 +137,19 @@ void xbt_ram_forget(MemoryRegion *mr)
             return;
         }
     }
+}
+
+static void migration_changed(Notifier *n, void *state)
+{
+    if (migration_in_setup(state) && migrate_background_snapshot()) {
+        hm_forbid();
+        xbt_memory_flush();
+    }
+}
+
+void xbt_ram_init(void)
+{
+    static Notifier notifier = { .notify = migration_changed };
+
+    add_migration_state_change_notifier(&notifier);
 }

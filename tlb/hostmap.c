@@ -746,9 +746,13 @@ static void batch(struct guest_cpu *c, struct tlb_space *s, unsigned calls)
     }
 }
 
+static bool forbidden;
+
+void hm_forbid(void) { __atomic_store_n(&forbidden, true, __ATOMIC_RELEASE); }
+
 static void make_hot(struct guest_cpu *c, struct tlb_space *s)
 {
-    if (mode_ok(c)) {
+    if (mode_ok(c) && !__atomic_load_n(&forbidden, __ATOMIC_ACQUIRE)) {
         s->hm_hot = true;
         s->hm_faults = s->hm_pause = s->hm_wait = 0;
         c->hm_on = 1;

@@ -52,6 +52,9 @@ bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t addend, bool write);
 /* Outside of it, for a linear address: map it if possible. */
 bool hm_map(struct guest_cpu *c, uint64_t lin, bool write);
 
+/* No more hot spaces from now on; those that are end with the next TLBF_MEMMAP flush.  Any thread. */
+void hm_forbid(void);
+
 /* Instructions whose accesses cannot be mapped, by RAM address: translated with the tables. */
 bool hm_refused(uint64_t phys_pc);
 void hm_refuse(uint64_t phys_pc);

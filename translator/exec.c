@@ -305,8 +305,10 @@ _Noreturn void xbt_signal_landing(struct guest_cpu *c, uint32_t trapno)
     case EXC_PF:
         hostfault_landing(c);
     case EXC_GP:
+        hostfault_address(c);
         cpu_raise_err(c, gp_or_ss(c), 0);
     case EXC_SS:
+        hostfault_address(c);
         cpu_raise_err(c, EXC_SS, 0);
     case EXC_MF:
         raise_mf(c);

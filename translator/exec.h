@@ -37,6 +37,8 @@ _Noreturn void xbt_signal_landing(struct guest_cpu *c, uint32_t trapno);
 
 /* hostfault.c: the same for a page fault that hm_fault() left. */
 _Noreturn void hostfault_landing(struct guest_cpu *c);
+/* A host #GP or #SS: does not return when the instruction is to be tried again without mappings. */
+void hostfault_address(struct guest_cpu *c);
 
 /* thunks.c: build the entry and exit code once per process; fill c->thunk[]. False when memory is refused. */
 bool thunks_init(void);

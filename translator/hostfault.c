@@ -11,23 +11,37 @@
 #include "translator/exec.h"
 #include "translator/state_map.h"
 
-/* The instruction that was being executed is not to use mappings. */
-static void refuse(struct guest_cpu *c, struct tb *tb, uint64_t pc)
+/* The instruction that was being executed is not to use mappings.  False: it did not. */
+static bool refuse(struct guest_cpu *c, uint64_t pc)
 {
+    struct tb *tb = tb_find_host_pc(c->vm->store, (const void *)(uintptr_t)pc);
     struct state_rec r;
 
-    if (state_map_find(tb->state_map, tb->state_map_size, (uint32_t)(pc - (uintptr_t)tb->entry), &r)) {
-        hm_refuse(tb->key.phys_pc + r.guest_off);
+    if (!tb || !state_map_find(tb->state_map, tb->state_map_size, tb_host_off(tb, pc), &r) || !r.direct) {
+        return false;
     }
+    hm_refuse(tb->key.phys_pc + r.guest_off);
     c->stat[ST_HM_REFUSED]++;
     tb_invalidate(c, tb, TBD_DEBUG);
+    return true;
+}
+
+/* #GP or #SS of the host: the addend may be that of another window than the operand's, or none. */
+void hostfault_address(struct guest_cpu *c)
+{
+    uint64_t pc = c->unwind_pc;
+
+    if (refuse(c, pc)) {
+        tb_restore_state(c, pc);
+        c->unwind_pc = 0;
+        cpu_exit_loop(c);
+    }
 }
 
 _Noreturn void hostfault_landing(struct guest_cpu *c)
 {
     uint64_t pc = c->unwind_pc, lin = c->hm_lin;
     bool write = c->hm_write;
-    struct tb *tb = tb_find_host_pc(c->vm->store, (const void *)(uintptr_t)pc);
 
     tb_restore_state(c, pc);
     c->unwind_pc = 0;
@@ -43,8 +57,6 @@ _Noreturn void hostfault_landing(struct guest_cpu *c)
             cpu_exit_loop(c);
         }
     }
-    if (tb) {
-        refuse(c, tb, pc);
-    }
+    refuse(c, pc);
     cpu_exit_loop(c);
 }

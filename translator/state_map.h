@@ -20,11 +20,13 @@ struct x87_last {
     uint8_t seg;             /* segment + 1 of the last memory operand since cpu->fptr was right; 0 = none */
 };
 #define SK_F_X87 0x80
+#define SK_F_DIRECT 0x40     /* the last operand went through the host's MMU (ir_op.hostmap) */
 
 struct state_rec {
     uint32_t host_off;
     uint16_t guest_off;
     uint8_t kind;
+    bool direct;             /* as SK_F_DIRECT */
     struct x87_last x87;
     struct recipe rc;
 };

@@ -14,6 +14,7 @@ void lower_record(struct lower *l, uint8_t *pc, unsigned guest_off, unsigned kin
     r->host_off = (uint32_t)(l->cold0 ? pc - l->cold0 + l->tbw->hot_size + 1 : pc - l->tbw->entry);
     r->guest_off = (uint16_t)guest_off;
     r->kind = (uint8_t)kind;
+    r->direct = l->direct;
     r->x87 = l->x87;
     r->rc = *rc;
 }
@@ -413,6 +414,7 @@ static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_bl
     l->windows = !c->vm->opt.no_windows && !(ir->key.hflags & (HF_AC | HF_SEGS)) && (ir->key.hflags & HF_CODE_MASK);
     lower_forget(l);
     l->opnd = slow_operand();
+    l->direct = false;
 }
 
 uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, const struct tb_room *room)
