@@ -89,6 +89,10 @@ static void hmp_info_xbt(Monitor *mon, const QDict *args)
     monitor_printf(mon, "xbt %s for QEMU %s, TLB %s\n", info->version, info->qemu,
                    info->has_tlb ? info->tlb : "-");
     print_off(mon, info->optimisations);
+    if (info->has_perf_map || info->has_jitdump) {
+        monitor_printf(mon, "for perf: %s %s\n", info->has_perf_map ? info->perf_map : "",
+                       info->has_jitdump ? info->jitdump : "");
+    }
     print_store(mon, info->store);
     for (const XbtCpuInfoList *l = info->cpus; l && info->cpus->next; l = l->next) {
         print_cpu(mon, l->value);

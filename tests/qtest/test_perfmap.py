@@ -79,6 +79,7 @@ class PerfMap(unittest.TestCase):
         info = m.cmd('query-xbt')
         map_path, dump_path = paths(m.pid)
         self.assertEqual((info['perf-map'], info['jitdump']), (map_path, dump_path))
+        self.assertIn(f'for perf: {map_path} {dump_path}', m.hmp('info xbt'))
         for path in paths(m.pid):
             self.assertEqual(os.stat(path).st_mode & 0o7777, 0o600)
         rows = read_map(map_path)
