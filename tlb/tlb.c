@@ -315,6 +315,10 @@ void tlb_cr3_written(struct guest_cpu *c, bool noflush)
         }
         tlb_log_flush(c, s, 0);
         tlb_user_clear(s);
+        if (unlikely(c->vm->opt.no_global)) {
+            tlb_log_flush(c, s, 1);
+            tlb_cc_clear(v->sup);
+        }
         c->stat[ST_FLUSH_CR3]++;
     } else {
         c->stat[ST_SPACE_SWITCH]++;

@@ -475,7 +475,7 @@ struct walk_result tlb_walk(struct guest_cpu *c, uint64_t lin, enum access acc, 
     uint64_t leaf = p.e[p.n - 1].val;
     r.gpa = p.gpa & c->a20_mask;
     r.page_size = p.page_size;
-    r.global = (leaf & PTE_G) && (c->cr[4] & CR4_PGE) && !c->vm->opt.no_global;
+    r.global = (leaf & PTE_G) && (c->cr[4] & CR4_PGE);
     r.user = p.rights & PTE_U;
     r.key = r.user && (c->cr[4] & CR4_PKE) && cpu_lma(c) ? leaf >> 59 & 15 : 0;
     r.writable = (leaf & PTE_D) && (acc == ACC_WRITE || !rights_error(c, &p, ACC_WRITE, mode));
