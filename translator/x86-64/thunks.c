@@ -243,7 +243,7 @@ static const char *const thunk_name[TH_COUNT] = {
     [TH_SLOW_READ] = "slow-read", [TH_SLOW_WRITE] = "slow-write", [TH_COMMIT] = "commit",
     [TH_UNLINKED] = "exit-unlinked", [TH_INDIRECT] = "exit-indirect", [TH_HELPER] = "helper",
     [TH_HELPER_X] = "helper-ends-block", [TH_SEG_FAULT] = "segment-fault", [TH_RAISE] = "raise",
-    [TH_SPECIAL] = "exit-special", [TH_RECHECK] = "exit-recheck",
+    [TH_SPECIAL] = "exit-special", [TH_RECHECK] = "exit-recheck", [TH_RET_NONE] = "return-unpaired",
 };
 
 /* A thunk ends where the next in memory begins. */
