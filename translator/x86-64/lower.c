@@ -424,15 +424,13 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     uint8_t *cold;
 
     lower_start(l, c, ir, tb);
-    l->b = (struct x64_buf) { room->code, room->code_limit - X64_SLACK, (uint8_t *)l->tbw - (uint8_t *)tb, false };
+    l->b = (struct x64_buf) { .rw_delta = (uint8_t *)l->tbw - (uint8_t *)tb };
     cold = place_insns(l, tb_place_exits(c, tb, ir->n_exits, room->cold), room->cold_limit);
     if (!cold || cold >= room->cold_limit) {
         return NULL;
     }
-    if (!split) {
-        l->b.p = cold;
-        l->b.limit = room->cold_limit - X64_SLACK;
-    }
+    l->b.p = split ? room->code : cold;
+    l->b.limit = (split ? room->code_limit : room->cold_limit) - X64_SLACK;
     lower_call_entry(l);
     l->tbw->entry = l->b.p;
     lower_entry(l);
