@@ -18,6 +18,7 @@ struct fl_state {
     bool host_ok;         /* the host's flags are the guest's */
     bool recipe_ok;
     struct recipe rc;
+    bool direct;          /* the last ADDR is one through the host's MMU */
     int store;            /* op of this instruction that stores to memory; -1 none */
     bool changed;         /* an op has been found to save that was not known to */
     const struct xbt_options *opt;
@@ -224,6 +225,9 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
     uint16_t reads = o->fl_read, writes = o->fl_write;
     bool enable = !s->opt->no_flags;
 
+    if (o->op == IR_ADDR) {
+        s->direct = o->hostmap;
+    }
     if (o->op == IR_INSN || (is_exit_op(o) && s->store >= 0)) {
         if (o->op == IR_INSN) {
             end_of_insn(b, s);
@@ -257,7 +261,7 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
         s->host_ok = false;
     }
     if (o->op == IR_ST || o->op == IR_STI || (o->op == IR_NATIVE && o->in->has_mem && (o->in->mem_acc & OA_W))) {
-        s->store = (int)k;
+        s->store = s->direct ? -1 : (int)k;     /* no commit path behind a store through the host's MMU */
     }
     if (s->recipe_ok && s->rc.op < RC_SHL && ((o->gprs >> s->rc.dst & 1) || (s->rc.src != IR_NOREG && (o->gprs >> s->rc.src & 1)))) {
         s->recipe_ok = false;

@@ -99,6 +99,9 @@ static bool slot_form_ok(const struct dec_insn *in, const struct field *rm)
                (in->opcode >= 0x88 && in->opcode <= 0x8b) || in->opcode == 0x63 || in->opcode == 0x69 ||
                in->opcode == 0x6b || in->opcode == 0xc6 || in->opcode == 0xc7;
     }
+    if (in->map == 2) {
+        return in->opcode == 0xf6;         /* ADCX, ADOX */
+    }
     return in->map == 1 && (in->opcode == 0xaf || (in->opcode >= 0x40 && in->opcode <= 0x4f) || in->opcode == 0xb6 ||
                             in->opcode == 0xb7 || in->opcode == 0xbe || in->opcode == 0xbf);
 }
@@ -193,7 +196,7 @@ static unsigned next_scratch(struct lower *l, struct enc *e, unsigned *used)
     }
 
     if (!e->has_mem || e->mem.base == X_RSP) {
-        if (k > 0) {
+        if (k > (l->win.hostmap ? 1 : 0)) {                  /* a window needs r10 too, an addend r11 only */
             l->win.valid = false;
         }
         return order_reg[k];
