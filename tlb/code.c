@@ -40,9 +40,6 @@ void tlb_cc_init(struct tlb_cc *cc, struct jc_entry *jc)
     xbt_zero(cc, sizeof(*cc));
     cc->jc = jc;
     jc_fill_empty(jc);
-    for (unsigned i = 0; i < CODE_ENTRIES; i++) {
-        cc->code[i].lin = ~0ull;
-    }
 }
 
 /* ---- jump cache ---- */
@@ -76,10 +73,13 @@ void tlb_cc_jc_clear(struct tlb_cc *cc)
     cc->jc_nonglobal = false;
 }
 
+static inline unsigned code_slot(uint64_t lin) { return (unsigned)(lin >> 12 ^ lin >> 24) & (CODE_ENTRIES - 1); }
+static inline uint64_t code_key(uint64_t lin) { return (lin & PAGE_MASK) | 1; }
+
 static const struct code_entry *code_find(const struct tlb_cc *cc, uint64_t lin)
 {
-    const struct code_entry *e = &cc->code[(lin >> 12) & (CODE_ENTRIES - 1)];
-    return e->lin == (lin & PAGE_MASK) ? e : NULL;
+    const struct code_entry *e = &cc->code[code_slot(lin)];
+    return e->key == code_key(lin) ? e : NULL;
 }
 
 void tlb_jc_insert(struct guest_cpu *c, uint64_t lip, void *host)
@@ -163,20 +163,26 @@ void tlb_cp_revoke(struct guest_cpu *c)
 
 static void cp_clear(struct tlb_cc *cc)
 {
-    if (cc->cp_dirty) {
+    if (cc->cp_dirty.n <= DIRTY_LIST) {
+        for (uint32_t i = 0; i < cc->cp_dirty.n; i++) {
+            cc->cp[cc->cp_dirty.slot[i]] = 0;
+        }
+    } else {
         xbt_zero(cc->cp, sizeof(cc->cp));
-        cc->cp_dirty = cc->cp_nonglobal = false;
     }
+    cc->cp_dirty.n = 0;
+    cc->cp_nonglobal = false;
 }
 
 static void code_clear(struct tlb_cc *cc)
 {
-    if (cc->code_dirty) {
-        for (unsigned i = 0; i < CODE_ENTRIES; i++) {
-            cc->code[i].lin = ~0ull;
-        }
-        cc->code_dirty = cc->code_nonglobal = false;
+    bool few = cc->code_dirty.n <= DIRTY_LIST;
+
+    for (uint32_t i = 0; i < (few ? cc->code_dirty.n : CODE_ENTRIES); i++) {
+        cc->code[few ? cc->code_dirty.slot[i] : i].key = 0;
     }
+    cc->code_dirty.n = 0;
+    cc->code_nonglobal = false;
 }
 
 void tlb_cc_clear(struct tlb_cc *cc)
@@ -198,7 +204,7 @@ void tlb_cc_clear_nonglobal(struct tlb_cc *cc)
     if (cc->code_nonglobal) {
         for (unsigned i = 0; i < CODE_ENTRIES; i++) {
             if (!cc->code[i].page.global) {
-                cc->code[i].lin = ~0ull;
+                cc->code[i].key = 0;
             }
         }
         cc->code_nonglobal = false;
@@ -220,14 +226,14 @@ static void jc_drop_page(struct tlb_cc *cc, uint64_t page)
 
 void tlb_cc_clear_page(struct tlb_cc *cc, uint64_t lin)
 {
-    struct code_entry *e = &cc->code[(lin >> 12) & (CODE_ENTRIES - 1)];
+    struct code_entry *e = &cc->code[code_slot(lin)];
 
     if (unlikely(tlb_large_near(&cc->large, lin))) {
         tlb_cc_clear(cc);
         return;
     }
-    if (e->lin == (lin & PAGE_MASK)) {
-        e->lin = ~0ull;
+    if (e->key == code_key(lin)) {
+        e->key = 0;
     }
     cc->cp[cp_slot(lin)] = 0;
     if (jc_page_has(cc, lin)) {
@@ -345,9 +351,9 @@ static uint32_t cp_id(struct guest_cpu *c, uint64_t lin, uint64_t ram)
 struct code_page tlb_code_page(struct guest_cpu *c, uint64_t lin)
 {
     struct tlb_cc *cc = c->tlb->cc;
-    struct code_entry *e = &cc->code[(lin >> 12) & (CODE_ENTRIES - 1)];
+    struct code_entry *e = &cc->code[code_slot(lin)];
 
-    if (likely(e->lin == (lin & PAGE_MASK))) {
+    if (likely(e->key == code_key(lin))) {
         return e->page;
     }
     lin = tlb_lin(c, lin);
@@ -362,13 +368,15 @@ struct code_page tlb_code_page(struct guest_cpu *c, uint64_t lin)
         tlb_raise_walk(c, lin, &w);
     }
     struct phys_page pg = physmap_lookup(c->vm->phys, w.gpa);
-    e = &cc->code[(lin >> 12) & (CODE_ENTRIES - 1)];
-    e->lin = lin & PAGE_MASK;
+    e = &cc->code[code_slot(lin)];
+    if (!e->key) {
+        dirty_add(&cc->code_dirty, code_slot(lin));
+    }
+    e->key = code_key(lin);
     e->page = (struct code_page){
         .host = pg.host, .ram_addr = pg.ram_addr, .gpa = w.gpa & PAGE_MASK, .global = w.global
     };
-    e->page.cp_id = cp_id(c, e->lin, pg.host ? pg.ram_addr : ~w.gpa);
-    cc->code_dirty = true;
+    e->page.cp_id = cp_id(c, lin & PAGE_MASK, pg.host ? pg.ram_addr : ~w.gpa);
     cc->code_nonglobal |= !w.global;
     tlb_note_size(&cc->large, lin, w.page_size);
     return e->page;
@@ -382,7 +390,9 @@ void tlb_cp_note(struct guest_cpu *c, uint64_t lin, const struct code_page *p)
     if (p->cp_id == ~0u) {
         return;
     }
+    if (!cc->cp[cp_slot(lin)]) {
+        dirty_add(&cc->cp_dirty, cp_slot(lin));
+    }
     cc->cp[cp_slot(lin)] = p->cp_id;
-    cc->cp_dirty = true;
     cc->cp_nonglobal |= !p->global;
 }

@@ -84,8 +84,22 @@ struct tlb_log {
 
 #define JC_LIST 512u
 #define JC_PAGES 8192u
-#define CODE_ENTRIES 1024u
-struct code_entry { uint64_t lin; struct code_page page; };  /* lin: page address; ~0 = empty */
+#define CODE_ENTRIES 4096u
+struct code_entry { uint64_t key; struct code_page page; };  /* key: page address | 1; 0 = empty */
+
+/* Which slots of a large cache were filled since it was cleared, as long as they are few. */
+#define DIRTY_LIST 512u
+struct dirty {
+    uint32_t n;                      /* above DIRTY_LIST: the list is incomplete */
+    uint16_t slot[DIRTY_LIST];
+};
+static inline void dirty_add(struct dirty *d, unsigned slot)
+{
+    if (d->n < DIRTY_LIST) {
+        d->slot[d->n] = (uint16_t)slot;
+    }
+    d->n += d->n <= DIRTY_LIST;
+}
 
 struct tlb_cc {
     /* jump cache */
@@ -97,10 +111,12 @@ struct tlb_cc {
     uint16_t jc_list[JC_LIST];
     uint64_t jc_pages[JC_PAGES / 64]; /* filter of pages that have entries */
     /* cross-page ids */
-    bool cp_dirty, cp_nonglobal;
+    bool cp_nonglobal;
+    struct dirty cp_dirty;
     uint32_t cp[CP_SLOTS];
     /* code pages */
-    bool code_dirty, code_nonglobal;
+    bool code_nonglobal;
+    struct dirty code_dirty;
     struct large_filter large;       /* of the code pages since the last clear */
     struct code_entry code[CODE_ENTRIES];
 };

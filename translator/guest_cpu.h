@@ -218,7 +218,7 @@ struct jc_entry {
  * id baked into the jump; equal means "this linear page still maps to that
  * physical page, executable, for this vCPU in this mode".
  */
-#define CP_SLOTS 2048
+#define CP_SLOTS 8192
 
 /*
  * Return cache: where the guest's return address at stack address A was pushed by generated code, slot A / 8 modulo its

@@ -408,6 +408,41 @@ static void test_code(void)
     CHECK_EQ(tlb_code_page(c, K).gpa, MMIO_GPA);
 }
 
+/* A large program's code pages stay known until they are flushed, also those behind the lists of what is dirty. */
+static void test_many_code_pages(void)
+{
+    const uint64_t base = 0x10000000;
+
+    mode(MMU_USER);
+    for (unsigned n = 100; n <= 3000; n += 2900) {
+        for (unsigned i = 0; i < n; i++) {
+            map(pg, base + i * 4096ull, (0x100000 + i * 4096ull) | E_P | E_U | E_A);
+        }
+        for (unsigned turn = 0; turn < 3; turn++) {
+            uint64_t fills = c->stat[ST_TLB_FILL_CODE];
+
+            for (unsigned i = 0; i < n; i++) {
+                struct code_page p = tlb_code_page(c, base + i * 4096ull);
+
+                CHECK(p.host == ram + 0x100000 + i * 4096ull);
+                tlb_cp_note(c, base + i * 4096ull, &p);
+            }
+            CHECK_EQ(c->stat[ST_TLB_FILL_CODE] - fills, turn == 1 ? 0 : n);
+            for (unsigned i = 0; i < n; i++) {
+                CHECK_EQ(c->cp[cp_slot(base + i * 4096ull)], tlb_code_page(c, base + i * 4096ull).cp_id);
+            }
+            if (turn == 1) {
+                tlb_cr3_written(c, false);
+                for (unsigned i = 0; i < CP_SLOTS; i++) {
+                    CHECK_EQ(c->cp[i], 0);
+                }
+            }
+        }
+        tlb_cr3_written(c, false);
+    }
+    mode(MMU_KERNEL);
+}
+
 static void test_unwrite(void)
 {
     map(pg, U, 0x345000 | RW | E_U);
@@ -635,6 +670,7 @@ static void all(int format)
     test_switches();
     test_large();
     test_code();
+    test_many_code_pages();
     test_unwrite();
     test_bounds();
     test_random();
