@@ -235,6 +235,7 @@ static void set_hostmap_heat(Object *o, Visitor *v, const char *name, void *opaq
 BOOL_PROPERTY(one_insn)
 BOOL_PROPERTY(wx)
 BOOL_PROPERTY(profile)
+BOOL_PROPERTY(relocate_check)
 
 /* ---- start ---- */
 
@@ -256,6 +257,7 @@ static void fill_options(const XbtAccelState *s)
     o->hostmap_heat = s->hostmap_heat;
     o->wx = s->wx;
     o->profile = s->profile;
+    o->check_relocate = s->relocate_check;
     o->perfmap = s->perfmap != 0;
     o->host_bmi2 = (ebx & bit_BMI2) && !(s->host_mask & XBT_NO_BMI2);
     o->host_avx = (ecx1 & bit_AVX) && (xcr0 & 6) == 6 && !(s->host_mask & XBT_NO_AVX);
@@ -397,6 +399,8 @@ static void xbt_accel_class_init(ObjectClass *oc, void *data)
     add_str(oc, "host-features", get_host_features, set_host_features, "For tests: no-bmi2+no-avx");
     add_bool(oc, "one-insn", get_one_insn, set_one_insn, "One instruction per block");
     add_bool(oc, "wx", get_wx, set_wx, "Never map the code cache writable and executable at one address");
+    add_bool(oc, "relocate-check", get_relocate_check, set_relocate_check,
+             "For tests: translate what is copied for another linear address, too, and compare");
     add_bool(oc, "profile", get_profile, set_profile, "Count executions of blocks");
     xbt_options_register(oc);
 }

@@ -41,7 +41,7 @@ struct XbtAccelState {
     enum xbt_tlb_prop tlb;
     uint32_t perfmap;        /* XBT_PERF_* */
     struct xbt_options opt;  /* only what xbt-options.c sets */
-    bool one_insn, wx, profile;
+    bool one_insn, wx, profile, relocate_check;
 };
 typedef struct XbtAccelState XbtAccelState;
 DECLARE_INSTANCE_CHECKER(XbtAccelState, XBT_ACCEL, TYPE_XBT_ACCEL)

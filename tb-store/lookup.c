@@ -69,6 +69,7 @@ void tb_insert(struct guest_cpu *c, struct tb *tb)
         s->live++;
         s->code_bytes += tb->host_size;
         s->ops->insert(s->hash, tb_key_hash(&tb->key), tb);
+        twin_note_locked(s, tb);
     } else {
         __atomic_store_n(&tb_w(s, tb)->invalid, 1, __ATOMIC_RELEASE);
     }

@@ -15,7 +15,7 @@ struct tb_store *tb_store_new(struct xbt_vm *vm, const struct tb_hash_ops *ops, 
     s->vm = vm;
     s->ops = ops;
     xbt_lock_init(&s->lock, RANK_STORE);
-    if (!pages_init(s) || !watch_init(s) || !(s->hash = ops->create()) || !regions_init(s, why)) {
+    if (!pages_init(s) || !watch_init(s) || !(s->hash = ops->create()) || !twins_init(s) || !regions_init(s, why)) {
         tb_store_free(s);
         return NULL;
     }
@@ -32,6 +32,7 @@ void tb_store_free(struct tb_store *s)
     if (s->hash) {
         s->ops->destroy(s->hash);
     }
+    twins_free(s);
     watch_free(s);
     pages_free(s);
     free(s);

@@ -136,6 +136,8 @@ struct tb_store {
     size_t index_bytes, per_region; /* per_region: length of a region's index */
     uint64_t used, high_water;  /* used: atomic */
 
+    struct tb_twin *twin;         /* relocate.c */
+
     struct xbt_lock lock;
     struct tb_page_node **node;
     struct tb_fine *fine;         /* [1, n_fine] are in use */
@@ -173,6 +175,11 @@ void *store_reserve(size_t bytes);
 bool regions_init(struct tb_store *s, const char **why);
 void regions_free(struct tb_store *s);
 void regions_reset_locked(struct tb_store *s);
+
+/* relocate.c */
+bool twins_init(struct tb_store *s);
+void twins_free(struct tb_store *s);
+void twin_note_locked(struct tb_store *s, struct tb *tb);
 
 /* pages.c */
 bool pages_init(struct tb_store *s);

@@ -92,7 +92,15 @@ struct tb {
     uint32_t state_map_size;
     uint64_t exec_count;       /* with opt.profile */
     const struct dec_insn *insns; /* decoded insns that helpers refer to; in the TB's memory */
+    uint16_t n_kept;           /* their number */
+    uint16_t n_fix[4];         /* by TB_FIX_*: how many of which kind at `fix` */
+    const uint8_t *fix;        /* what a copy must change: 16-bit offsets (relocate.c); NULL: it cannot be copied */
 };
+
+/* Kinds of fields, to be added up.  Offsets are from `entry`, and from struct tb for those in the cold memory. */
+#define TB_FIX_COLD  1u  /* it is in the cold memory */
+#define TB_FIX_ABS   2u  /* 64-bit linear address; else a rel32 from one part into the other */
+#define TB_FIX_KINDS 4u
 
 struct tb_store;
 
@@ -165,6 +173,18 @@ static inline uint32_t tb_host_off(const struct tb *tb, uint64_t pc)
     return (uint32_t)(off <= tb->hot_size ? off : pc - (uintptr_t)tb->cold + tb->hot_size + 1);
 }
 bool tb_is_code_addr(struct tb_store *s, const void *pc);
+
+/* ---- the same RAM at another linear address: relocate.c ---- */
+/* Linear addresses that code may be moved between: whatever a block adds to them, they have the same encoding. */
+static inline bool tb_lip_moves(uint64_t lip)
+{
+    return lip - (8ull << 30) < (1ull << 47) - (16ull << 30);
+}
+/* A copy for `key` of a live TB that differs from it in the linear address only, complete but not inserted; NULL: there
+ * is none, or no room.  tb_watch_code() has been called. */
+struct tb *tb_relocate(struct guest_cpu *c, const struct tb_key *key);
+/* For tests: do both TBs, for one key, hold the same code? */
+bool tb_same_code(const struct tb *a, const struct tb *b);
 
 /* ---- chaining ---- */
 /* Chain exit `exit` of `from` to `to`.  Does nothing when that must not be: opt.no_chain, a TB that is

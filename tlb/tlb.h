@@ -205,6 +205,7 @@ struct xbt_vm {
         unsigned flush_every;       /* force a flush every N blocks made; 0 = never */
         bool wx;                    /* W^X: dual mapping of the code cache */
         bool profile;               /* count block executions */
+        bool check_relocate;        /* translate what is copied, too, and compare */
         bool perfmap;               /* tell host->code_made() of each block */
         bool host_bmi2, host_avx;   /* found by CPUID, can be masked by property */
         uint32_t hostmap_heat;      /* ms of CPL 3 time after which an address space is hot (hostmap.h); 0 = at once */

@@ -115,7 +115,7 @@ _Noreturn void dump_bad_block(struct guest_cpu *c, const struct ir_block *b, con
 
     if (buf) {
         ir_print(b, buf, TEXT_SIZE);
-        fprintf(stderr, "xbt: internal error: IR of block 0x%" PRIx64 " is not well formed: %s\n%s", b->lip, bad, buf);
+        fprintf(stderr, "xbt: internal error: block 0x%" PRIx64 ": %s\n%s", b->lip, bad, buf);
     }
     abort();
 }

@@ -257,7 +257,8 @@ static void __attribute__((noinline)) fail_verify(struct guest_cpu *c, const str
     dump_bad_block(c, b, bad);
 }
 
-struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip, const struct code_page *page)
+/* A new TB that is complete but not inserted. */
+static struct tb *make_tb(struct guest_cpu *c, const struct tb_key *key, uint64_t lip, const struct code_page *page)
 {
     struct ir_block *b = c->ir;
     const struct xbt_options *opt = &c->vm->opt;
@@ -267,9 +268,6 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
     uint8_t *end;
     struct tb *tb;
 
-    if (page->host) {
-        tb_watch_code(c, page->ram_addr);
-    }
     for (;;) {
         block_init(c, b, key, lip, page->host);
         lift_block(c, b, page, max);
@@ -300,13 +298,52 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
         }
     }
     tb_alloc_done(c, tb, end);
+    return tb;
+}
+
+/* Returns the copy, or NULL when there was no room to compare. */
+static struct tb *check_copy(struct guest_cpu *c, struct tb *copy, const struct code_page *page)
+{
+    uint64_t flushes = c->flush_epoch;
+    struct tb_key key = copy->key;
+    const struct tb *fresh = make_tb(c, &key, key.lip, page);
+
+    if (c->flush_epoch != flushes) {
+        return NULL;
+    }
+    /* Since the original was made something may have shown that it should be done in another way. */
+    if (fresh->n_holes != copy->n_holes || ((key.hflags & HF_HM) && fresh->hot_size != copy->hot_size)) {
+        return copy;
+    }
+    if (!tb_same_code(copy, fresh)) {
+        fail_verify(c, c->ir, "its copy for this linear address is not what translation makes");
+    }
+    return copy;
+}
+
+struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip, const struct code_page *page)
+{
+    const struct xbt_options *opt = &c->vm->opt;
+    bool dump = opt->dump & (DUMP_GUEST | DUMP_IR | DUMP_HOST);
+    struct tb *tb = NULL;
+
+    if (page->host) {
+        tb_watch_code(c, page->ram_addr);
+        tb = dump ? NULL : tb_relocate(c, key);
+        if (tb && opt->check_relocate) {
+            tb = check_copy(c, tb, page);
+        }
+    }
+    if (!tb) {
+        tb = make_tb(c, key, lip, page);
+    }
     tb_insert(c, tb);
     if (opt->perfmap) {
         fpu_park(c);
         c->host->code_made(c, tb);
     }
-    if (opt->dump & (DUMP_GUEST | DUMP_IR | DUMP_HOST)) {
-        dump_block(c, b, tb);
+    if (dump) {
+        dump_block(c, c->ir, tb);
     }
     return tb;
 }

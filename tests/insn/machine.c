@@ -163,6 +163,7 @@ static bool set_option(struct xbt_options *o, const char *w)
     WORD("tiny", o->tb_size_mib = 1)
     WORD("flush", o->flush_every = 1)
     WORD("wx", o->wx = true)
+    WORD("relocate-check", o->check_relocate = true)
     WORD("no-bmi2", o->host_bmi2 = false)
     WORD("no-opt", o->no_opt = true)
 #undef WORD

@@ -208,6 +208,7 @@ void x64_patch_rel32(struct x64_buf *b, uint8_t *field, const void *target)
         return;
     }
     int32_t rel = (int32_t)((const uint8_t *)target - (field + 4));
+    x64_note_rel(b, field, target);
     __atomic_store_n((int32_t *)(void *)(field + b->rw_delta), rel, __ATOMIC_RELEASE);
 }
 
@@ -233,6 +234,9 @@ static uint8_t *branch(struct x64_buf *b, unsigned op, const void *target)
 {
     uint8_t *q = x64_put_op(x64_begin(b), op), *field = q - b->rw_delta;
 
+    if (target) {
+        x64_note_rel(b, field, target);
+    }
     x64_end(b, x64_put32(q, target ? (uint32_t)((const uint8_t *)target - (field + 4)) : 0));
     return field;
 }

@@ -23,12 +23,22 @@ enum x64_reg {
     X_R8, X_R9, X_R10, X_R11, X_R12, X_R13, X_R14, X_R15, X_NONE = 0xff
 };
 
+/* Fields that a copy of the code elsewhere, or for another linear address, must change (tb-store/relocate.c). */
+#define X64_FIXES 1024
+struct x64_fixes {
+    const uint8_t *cold, *cold_limit;   /* part that moves by another distance than the rest */
+    unsigned n;
+    bool useless;                       /* there is something that is not recorded */
+    struct { uint8_t *at; bool abs; } fix[X64_FIXES]; /* rel32 into the other part; abs: 64-bit linear address */
+};
+
 #define X64_SLACK 32
 struct x64_buf {
     uint8_t *p;          /* next byte, execution address */
     uint8_t *limit;      /* X64_SLACK before the end */
     ptrdiff_t rw_delta;
     bool overflow;
+    struct x64_fixes *fixes;    /* NULL: not wanted */
 };
 
 /* A memory operand of the host. */
@@ -106,6 +116,30 @@ static inline uint8_t *x64_put_op(uint8_t *q, unsigned op)
     }
     *q++ = (uint8_t)op;
     return q;
+}
+
+/* A field has been written that a copy must change. */
+static inline void x64_note_fix(const struct x64_buf *b, uint8_t *at, bool abs)
+{
+    struct x64_fixes *f = b->fixes;
+
+    if (!f || b->overflow) {
+        return;
+    }
+    if (f->n == X64_FIXES) {
+        f->useless = true;
+        return;
+    }
+    f->fix[f->n].at = at;
+    f->fix[f->n++].abs = abs;
+}
+static inline void x64_note_rel(const struct x64_buf *b, uint8_t *at, const uint8_t *target)
+{
+    const struct x64_fixes *f = b->fixes;
+
+    if (f && ((at >= f->cold && at < f->cold_limit) != (target >= f->cold && target < f->cold_limit))) {
+        x64_note_fix(b, at, false);
+    }
 }
 
 /* ---- parts of instructions as instructions of their own ---- */

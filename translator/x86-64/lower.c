@@ -158,18 +158,28 @@ static void lower_st(struct lower *l, const struct ir_op *o)
     x64_mov_mr(&l->b, o->size, l->opnd, src);
 }
 
+static bool is_call(const struct dec_insn *in)
+{
+    return in->row->cls == CL_CALL_REL || in->row->cls == CL_CALL_IND;
+}
+
 static void lower_sti(struct lower *l, const struct ir_op *o)
 {
     struct x64_buf *b = &l->b;
 
     if (o->size == 8 && o->imm != (int32_t)o->imm) {
-        x64_mov_ri(b, X_R9, (uint64_t)o->imm);
+        if (is_call(o->in)) {
+            lower_mov_lip(l, X_R9, (uint64_t)o->imm);       /* the return address */
+        } else {
+            x64_mov_ri(b, X_R9, (uint64_t)o->imm);
+        }
         l->r9_reg = IR_NOREG;
         lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
         x64_mov_mr(b, 8, l->opnd, X_R9);
         return;
     }
     lower_record(l, x64_here(b), l->guest_off, o->site, &o->rc);
+    l->movable &= !is_call(o->in);
     x64_mov_mi32(b, o->size, l->opnd, (int32_t)o->imm);
 }
 
@@ -188,14 +198,25 @@ static void lower_addi(struct lower *l, const struct ir_op *o)
     def_reg(l, o->dst, X_R9, o->size);
 }
 
+void lower_mov_lip(struct lower *l, unsigned dst, uint64_t lip)
+{
+    x64_mov_ri(&l->b, dst, lip);
+    if (lip > UINT32_MAX && lip != (uint64_t)(int64_t)(int32_t)lip) {
+        x64_note_fix(&l->b, x64_here(&l->b) - 8, true);
+    } else {
+        l->movable = false;
+    }
+}
+
 void lower_set_rip(struct lower *l, uint64_t ip)
 {
     struct x64_buf *b = &l->b;
 
     if (ip == (uint64_t)(int64_t)(int32_t)ip) {
+        l->movable = false;
         x64_mov_mi32(b, 8, X64_ENV(rip), (int32_t)ip);
     } else {
-        x64_mov_ri(b, X_R10, ip);
+        lower_mov_lip(l, X_R10, ip);
         x64_mov_mr(b, 8, X64_ENV(rip), X_R10);
     }
 }
@@ -363,6 +384,7 @@ static uint8_t *place_insns(struct lower *l, uint8_t *code, uint8_t *limit)
             }
             xbt_copy(p + l->b.rw_delta, &l->ir->insns[i], sizeof(struct dec_insn));
             p += sizeof(struct dec_insn);
+            l->tbw->n_kept++;
         }
     }
     return (uint8_t *)(((uintptr_t)p + TB_CALL_ENTRY + 15) & ~15ul);
@@ -417,6 +439,39 @@ static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_bl
     l->direct = false;
 }
 
+/* The list of fields for tb_relocate() behind the state map; returns its end. */
+static uint8_t *place_fixes(struct lower *l, uint8_t *at, const uint8_t *limit)
+{
+    struct x64_fixes *f = &l->fixes;
+    any16 *out = (any16 *)(void *)(at + l->b.rw_delta), *p = out;
+
+    if (!l->movable || f->useless || at + 2 * f->n > limit) {
+        return at;
+    }
+    l->tbw->fix = at;
+    for (unsigned kind = 0; kind < TB_FIX_KINDS; kind++) {
+        for (unsigned i = 0; i < f->n; i++) {
+            bool cold = f->fix[i].at >= f->cold && f->fix[i].at < f->cold_limit;
+            if (kind == (f->fix[i].abs ? TB_FIX_ABS : 0u) + (cold ? TB_FIX_COLD : 0u)) {
+                size_t off = (size_t)(f->fix[i].at - (cold ? f->cold : l->tbw->entry));
+                if (off > UINT16_MAX) {
+                    l->tbw->fix = NULL;
+                    return at;
+                }
+                *p++ = (uint16_t)off;
+                l->tbw->n_fix[kind]++;
+            }
+        }
+    }
+    return at + 2 * (p - out);
+}
+
+static bool may_move(const struct ir_block *ir, const struct xbt_options *opt)
+{
+    return !opt->no_relocate && !opt->profile && !ir->special && !ir->second_cp_id && !(ir->key.hflags & HF_BP) &&
+           (ir->key.hflags & HF_CODE_MASK) == HF_CODE64 && tb_lip_moves(ir->lip);
+}
+
 uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, const struct tb_room *room)
 {
     struct lower *l = c->lower;
@@ -425,6 +480,14 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
 
     lower_start(l, c, ir, tb);
     l->b = (struct x64_buf) { .rw_delta = (uint8_t *)l->tbw - (uint8_t *)tb };
+    l->movable = may_move(ir, l->opt);
+    if (l->movable) {
+        l->b.fixes = &l->fixes;
+        l->fixes.n = 0;
+        l->fixes.useless = false;
+        l->fixes.cold = (const uint8_t *)tb;
+        l->fixes.cold_limit = room->cold_limit;
+    }
     cold = place_insns(l, tb_place_exits(c, tb, ir->n_exits, room->cold), room->cold_limit);
     if (!cold || cold >= room->cold_limit) {
         return NULL;
@@ -455,5 +518,5 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     }
     l->tbw->state_map = l->b.p;
     l->tbw->state_map_size = (uint32_t)n;
-    return l->b.p + n;
+    return place_fixes(l, l->b.p + n, room->cold_limit);
 }

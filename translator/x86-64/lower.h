@@ -72,6 +72,8 @@ struct lower {
     struct x87_last x87;     /* not yet in cpu->fptr */
     unsigned r9_reg;         /* guest register or temporary whose value r9 holds; IR_NOREG = none */
     enum tlb_format fmt;
+    bool movable;            /* the code can be copied for another linear address (tb-store/relocate.c) */
+    struct x64_fixes fixes;
     struct cold cold[MAX_COLD];
     struct state_rec recs[MAX_RECS];
 };
@@ -101,6 +103,8 @@ void lower_op(struct lower *l, const struct ir_op *o);
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch);
 void lower_call_thunk(struct lower *l, unsigned thunk);
 void lower_jmp_thunk(struct lower *l, unsigned thunk);
+/* dst := a linear address that moves with the block's; no flags. */
+void lower_mov_lip(struct lower *l, unsigned dst, uint64_t lip);
 /* cpu->rip := ip; r10 may be used, flags are not. */
 void lower_set_rip(struct lower *l, uint64_t ip);
 /* Cold code comes out of order: set guest_off and next_off to the instruction that op `index` belongs to. */

@@ -77,9 +77,10 @@ static uint8_t *check_address(struct lower *l, uint64_t ip)
     struct x64_buf *b = &l->b;
 
     if (ip == (uint64_t)(int64_t)(int32_t)ip) {
+        l->movable = false;
         x64_alu_ri(b, 7, 8, X_R9, (int32_t)ip);
     } else {
-        x64_mov_ri(b, X_R10, ip);
+        lower_mov_lip(l, X_R10, ip);
         x64_alu_rr(b, 7, 8, X_R9, X_R10);
     }
     return x64_jcc(b, CC_NE, NULL);

@@ -228,7 +228,7 @@ static int32_t rsp_undo(const struct dec_insn *in)
 
 static void leave_indirect(struct lower *l, const struct dec_insn *in)
 {
-    x64_mov_ri(&l->b, X_R10, l->ir->ip + l->guest_off);
+    lower_mov_lip(l, X_R10, l->ir->ip + l->guest_off);
     x64_mov_ri(&l->b, X_R9, (uint32_t)rsp_undo(in));
     lower_jmp_thunk(l, TH_INDIRECT);
 }

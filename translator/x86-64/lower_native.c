@@ -466,7 +466,12 @@ static void ea_sized(struct lower *l, const struct dec_insn *in, unsigned dst, i
 
     if (in->base == EA_RIP || (in->base == REG_NONE && in->index == REG_NONE)) {
         uint64_t a = (uint64_t)disp + (in->base == EA_RIP ? in->ip + in->len : 0);
-        x64_mov_ri(b, dst, in->adsize == 2 ? (uint16_t)a : size == 4 ? (uint32_t)a : a);
+        if (in->base == EA_RIP && size == 8) {
+            lower_mov_lip(l, dst, a);
+        } else {
+            l->movable &= in->base != EA_RIP;
+            x64_mov_ri(b, dst, in->adsize == 2 ? (uint16_t)a : size == 4 ? (uint32_t)a : a);
+        }
         return;
     }
     unsigned base = in->base == REG_NONE ? X_NONE : lower_use(l, in->base, X_R10);

@@ -85,6 +85,7 @@ void lower_x87_flush(struct lower *l)
     if (!l->x87.at) {
         return;
     }
+    l->movable = false;
     if ((l->ir->key.hflags & HF_CODE_MASK) != HF_CODE64) {
         ip = (uint32_t)ip;
     }

@@ -209,7 +209,7 @@ bool thunks_init(void)
     if (mem == MAP_FAILED) {
         return false;
     }
-    struct x64_buf b = { mem, mem + size - X64_SLACK, 0, false };
+    struct x64_buf b = { mem, mem + size - X64_SLACK, 0, false, NULL };
     gen_enter(&b);
     gen_slow(&b, TH_SLOW_READ, (const void *)(uintptr_t)xbt_thunk_read);
     gen_slow(&b, TH_SLOW_WRITE, (const void *)(uintptr_t)xbt_thunk_write);
