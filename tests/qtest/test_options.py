@@ -9,7 +9,7 @@ import re
 import subprocess
 import unittest
 
-from machine import TOP, Firmware, Machine, clean_environment, launcher, main
+from machine import TOP, Firmware, Machine, QmpError, clean_environment, launcher, main
 
 TABLE = {name: {'in_opt': in_opt == '1', 'on': on == '1', 'text': text} for name, in_opt, on, text in re.findall(
     r'^OPTIMISATION\(\w+,\s*"([a-z0-9-]+)",\s*([01]),\s*([01]),\s*"(.*)"\)$',
@@ -88,6 +88,27 @@ class Options(unittest.TestCase):
                                     timeout=60)
             self.assertEqual(result.returncode, 1, result)
             self.assertIn(f"'{name}' expects 'on' or 'off'", result.stderr)
+
+    def test_queries_before_the_machine_is_complete(self):
+        with Machine('--preconfig') as m:
+            for query in ('query-xbt', 'query-xbt-blocks'):
+                with self.assertRaisesRegex(QmpError, 'after machine initialization'):
+                    m.cmd(query)
+            m.cmd('x-exit-preconfig')
+            self.assertEqual(len(m.cmd('query-xbt')['cpus']), 1)
+
+    def test_bad_arguments(self):
+        with Machine('-S') as m:
+            for name, arguments, text in (
+                    ('query-xbt', {'x': 1}, "'x' is unexpected"),
+                    ('query-xbt-blocks', {'count': -5}, 'from 1 to 1000, not -5'),
+                    ('query-xbt-blocks', {'count': 10 ** 11}, 'from 1 to 1000'),
+                    ('query-xbt-blocks', {'disassemble': 'yes'}, 'expected: boolean')):
+                with self.assertRaisesRegex(QmpError, text):
+                    m.cmd(name, **arguments)
+            self.assertIn('from 1 to 1000', m.hmp('info xbt-blocks 1001'))
+            self.assertEqual(m.cmd('query-xbt-blocks'), [])
+            self.assertEqual(m.cmd('query-xbt')['total']['helpers'], [])
 
     def test_readme_lists_each(self):
         with open(os.path.join(TOP, 'README.md'), encoding='utf-8') as file:
