@@ -556,7 +556,7 @@ bool hm_map(struct guest_cpu *c, uint64_t lin, bool write)
     return region_map(c, r, &p, lin, &pg);
 }
 
-bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t addend, bool write)
+bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t *addend, bool write)
 {
     struct hostmap *h = c->hm;
 
@@ -583,12 +583,16 @@ bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t addend, bool write)
             return hm_map(c, c->hm_lin, write);
         }
     }
-    if (!is_no_window(addend)) {
+    if (!is_no_window(*addend)) {
         return false;
     }
-    c->hm_lin = addr - addend;
+    c->hm_lin = addr - *addend;
     c->hm_guard = c->hm_lin >> 47 || window_of(h, c->space, c->hm_lin);
-    return !c->hm_guard && hm_map(c, c->hm_lin, write);
+    if (c->hm_guard || !hm_map(c, c->hm_lin, write)) {
+        return false;
+    }
+    *addend = c->hm_add[window_number(c->hm_lin)];           /* the window is new */
+    return true;
 }
 
 /* ---- invalidation ---- */

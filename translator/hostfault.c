@@ -38,6 +38,9 @@ void hostfault_address(struct guest_cpu *c)
     }
 }
 
+/* Operands that run on from here into the next page fault by their second page first: the tables know how. */
+static inline bool at_edge(uint64_t lin) { return lin >> 12 == 0xfffff || lin >> 12 == 0x7ffffffff; }
+
 _Noreturn void hostfault_landing(struct guest_cpu *c)
 {
     uint64_t pc = c->unwind_pc, lin = c->hm_lin;
@@ -49,11 +52,14 @@ _Noreturn void hostfault_landing(struct guest_cpu *c)
         cpu_update_hflags(c);
         cpu_exit_loop(c);
     }
-    if (lin != ~0ull && lin >> 12 != 0xfffff && tlb_canonical(c, lin)) {
+    if (lin != ~0ull && !at_edge(lin) && tlb_canonical(c, lin)) {
         struct tlb_part p[2];
         c->slow_flags = 0;
         tlb_resolve(c, lin, 1, write ? ACC_WRITE : ACC_READ, MMU_USER, p);
-        if (!c->hm_guard && hm_map(c, lin, write)) {
+        /* The tables may know the page from before its A or D bit was cleared: load it once more. */
+        if (!c->hm_guard &&
+            (hm_map(c, lin, write) || (tlb_walk(c, lin, write ? ACC_WRITE : ACC_READ, MMU_USER, true).ok &&
+                                       hm_map(c, lin, write)))) {
             cpu_exit_loop(c);
         }
     }

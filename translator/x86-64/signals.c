@@ -59,7 +59,9 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
         chain_signal(sig, si, ctx);
         return;
     }
-    if (g[REG_TRAPNO] == EXC_PF && hm_fault(c, (uint64_t)g[REG_CR2], (uint64_t)g[REG_R11], g[REG_ERR] & 2)) {
+    uint64_t addend = (uint64_t)g[REG_R11];
+    if (g[REG_TRAPNO] == EXC_PF && hm_fault(c, (uint64_t)g[REG_CR2], &addend, g[REG_ERR] & 2)) {
+        g[REG_R11] = (greg_t)addend;
         return;
     }
     for (unsigned i = 0; i < sizeof(reg_map) / sizeof(reg_map[0]); i++) {
