@@ -311,8 +311,9 @@ static struct tb *check_copy(struct guest_cpu *c, struct tb *copy, const struct 
     if (c->flush_epoch != flushes) {
         return NULL;
     }
-    /* Since the original was made something may have shown that it should be done in another way. */
-    if (fresh->n_holes != copy->n_holes || ((key.hflags & HF_HM) && fresh->hot_size != copy->hot_size)) {
+    /* No room for the list of fields; or since the original was made something has shown that it should be done in
+     * another way. */
+    if (!fresh->fix || fresh->n_holes != copy->n_holes || ((key.hflags & HF_HM) && fresh->host_size != copy->host_size)) {
         return copy;
     }
     if (!tb_same_code(copy, fresh)) {
