@@ -53,12 +53,12 @@ void tlb_flush_all(struct guest_cpu *c, enum tlb_flush_cause why)
     }
     stat_flush(c, why);
     bool own = v->nested && own_world(why);
+    if (!keeps_pages(why)) {
+        hm_reset(c);
+    }
     for (unsigned i = 0; i < v->max_spaces; i++) {
         struct tlb_space *s = &v->space[i];
         if (s->mapped && !(own && s->asid != c->svm.asid)) {
-            if (!keeps_pages(why)) {
-                hm_reset(c, s);
-            }
             tlb_space_flush(c, s);
             s->live = false;
         }

@@ -3,8 +3,8 @@
  * hostmap.c - which pages of hot spaces are mapped into the host, and when they stop being so.
  *
  * Does:    windows, the pages mapped in them and the page-table entries they stand for, mapping runs of pages that are
- *          contiguous in RAM with one call, dropping what a flush finds changed, the policy of what is hot.
- * Leaves:  generated code's side to translator/x86-64/lower_mem.c, faults that the guest gets to translator/hostfault.c.
+ *          contiguous in RAM with one call, dropping what a flush finds changed.
+ * Leaves:  what is hot, and when, to hostmap_space.c, generated code's side to translator/x86-64/lower_mem.c, faults that the guest gets to translator/hostfault.c.
  *
  * A flush does not unmap what is unchanged: the architecture lets a processor load an entry again at any time, so a
  * flush followed by loading all entries that are present, accessed and allowed is a flush (SDM vol. 3, 4.10.2.3,
@@ -17,8 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "tlb/hostmap.h"
-#include "tlb/tlb_int.h"
+#include "tlb/hostmap_int.h"
 
 #define PTE_P 1ull
 #define PTE_W 2ull
@@ -30,58 +29,6 @@
 #define PTE_NX (1ull << 63)
 #define PTE_ADDR 0x000ffffffffff000ull
 #define PTE_PKEY (15ull << 59)
-
-#define WINDOW_BITS 40
-#define WINDOW_BYTES (1ull << WINDOW_BITS)
-#define GUARD_BYTES (1ull << 32)         /* more than a displacement and the drift of its register */
-#define WINDOWS 24u
-#define REGION_BITS 21
-#define REGIONS_IN_WINDOW (1u << (WINDOW_BITS - REGION_BITS))
-#define REGIONS 8192u
-#define PAGES 512u
-#define REV_SLOTS 65536u
-#define RUN_MAX 32u                      /* pages mapped at once, of 4 KiB pages */
-#define CALLS_MAX 20000u                 /* mappings that may exist: vm.max_map_count is 65530 */
-#define TICK_MAX_NS 10000000ull
-#define FAULTS_MAX 16u                   /* in one tick: then the space runs with the tables for the rest of it */
-#define CALLS_TICK 48u                   /* mappings made at a tick: at most a tenth of the time between two */
-#define CALLS_FIRST 192u                 /* ... and when a space becomes hot */
-#define PAUSE_MAX 32u                    /* ticks without mappings after too many faults in a row */
-#define NO_REGION 0xffffu
-#define LAST_32 0xfffffu                 /* this page is never mapped: 32-bit operands that run on behind it fault otherwise */
-
-/* 2 MiB of linear addresses.  Chains link the pages of one RAM page's hash: region * PAGES + page + 1. */
-struct hm_region {
-    uint8_t window;
-    bool large;                          /* one entry maps it all: upper[2] */
-    uint16_t next;                       /* in the window, or free */
-    uint32_t index;                      /* in the window */
-    uint32_t n;                          /* pages mapped */
-    uint64_t upper[3];                   /* PML4E, PDPTE, PDE */
-    uint64_t mapped[PAGES / 64], written[PAGES / 64];
-    uint64_t pte[PAGES];
-    uint32_t ram[PAGES];                 /* ram_addr >> 12 */
-    uint32_t chain[PAGES];
-};
-
-struct hm_window {
-    uint64_t base, host;                 /* guest-linear start, where it is */
-    uint8_t *reservation;                /* NULL: never made */
-    uint16_t *region;                    /* REGIONS_IN_WINDOW numbers + 1; 0 = none */
-    struct tlb_space *space;             /* NULL: free */
-    uint16_t first;
-};
-
-struct hostmap {
-    struct hm_window win[WINDOWS];
-    struct hm_region *region;
-    uint32_t *rev;
-    uint16_t free;                       /* list of regions that were used before */
-    uint32_t n_regions;                  /* [n_regions, REGIONS) were never used */
-    uint32_t calls;
-    uint64_t last_tick;
-    struct tlb_space *shown;             /* whose windows are in hm_add[] */
-};
 
 /* ---- RAM that can be mapped again ---- */
 #define RAMS 64u
@@ -131,7 +78,7 @@ static bool unmap_at(uint64_t at, uint64_t bytes)
     return map_at(at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
 }
 
-static void *reserve(uint64_t bytes, int prot)
+void *hm_reserve(uint64_t bytes, int prot)
 {
     void *p = map_at(0, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -144,35 +91,16 @@ static void *reserve(uint64_t bytes, int prot)
 }
 
 /* ---- windows ---- */
-static inline unsigned window_number(uint64_t lin) { return (unsigned)(lin >> WINDOW_BITS) & 255; }
 
-/*
- * Where an address of a window that is not in use leads: into the upper half, which is the host kernel's, canonical
- * also when a displacement leads out of the window, and never to the host's vsyscall page.  The values tell the handler
- * of the fault what was added.
- */
-#define NOT_0 ((~0ull << 47) + WINDOW_BYTES)
-#define NOT_64 ((~0ull << 47) - WINDOW_BYTES)
-#define NOT_128 WINDOW_BYTES
-#define NOT_254 (0 - WINDOW_BYTES)
-static inline uint64_t no_window(unsigned number)
-{
-    return number < 64 ? NOT_0 : number < 128 ? NOT_64 : number < 254 ? NOT_128 : NOT_254;
-}
 
-static inline bool is_no_window(uint64_t addend)
-{
-    return addend == NOT_0 || addend == NOT_64 || addend == NOT_128 || addend == NOT_254;
-}
-
-static void show(struct guest_cpu *c, struct tlb_space *s)
+void hm_show(struct guest_cpu *c, struct hm_space *s)
 {
     struct hostmap *h = c->hm;
 
     for (unsigned i = 0; i < WINDOWS; i++) {
         const struct hm_window *w = &h->win[i];
         if (w->space && w->space == h->shown) {
-            c->hm_add[window_number(w->base)] = no_window(window_number(w->base));
+            c->hm_add[window_number(w->base)] = hm_no_window(window_number(w->base));
         }
     }
     for (unsigned i = 0; i < WINDOWS; i++) {
@@ -189,8 +117,8 @@ static bool window_reserve(struct hm_window *w)
     if (w->reservation) {
         return true;
     }
-    uint16_t *region = reserve(REGIONS_IN_WINDOW * sizeof(*w->region), PROT_READ | PROT_WRITE);
-    uint8_t *p = reserve(WINDOW_BYTES + 2 * GUARD_BYTES, PROT_NONE);
+    uint16_t *region = hm_reserve(REGIONS_IN_WINDOW * sizeof(*w->region), PROT_READ | PROT_WRITE);
+    uint8_t *p = hm_reserve(WINDOW_BYTES + 2 * GUARD_BYTES, PROT_NONE);
 
     if (!p || !region) {
         if (p) {
@@ -207,7 +135,7 @@ static bool window_reserve(struct hm_window *w)
     return true;
 }
 
-static struct hm_window *window_of(struct hostmap *h, const struct tlb_space *s, uint64_t lin)
+struct hm_window *hm_window_of(struct hostmap *h, const struct hm_space *s, uint64_t lin)
 {
     for (unsigned i = 0; i < WINDOWS; i++) {
         if (h->win[i].space == s && !((h->win[i].base ^ lin) >> WINDOW_BITS)) {
@@ -217,33 +145,10 @@ static struct hm_window *window_of(struct hostmap *h, const struct tlb_space *s,
     return NULL;
 }
 
-static struct hm_window *window_new(struct guest_cpu *c, struct tlb_space *s, uint64_t lin)
-{
-    struct hostmap *h = c->hm;
-
-    for (unsigned i = 0; i < WINDOWS; i++) {
-        struct hm_window *w = &h->win[i];
-        if (!w->space && window_reserve(w)) {
-            w->base = lin >> WINDOW_BITS << WINDOW_BITS;
-            w->first = NO_REGION;
-            w->space = s;
-            if (h->shown == s) {
-                c->hm_add[window_number(lin)] = w->host - w->base;
-            }
-            return w;
-        }
-    }
-    return NULL;
-}
-
 /* ---- regions ---- */
-static inline bool bit_get(const uint64_t *w, unsigned i) { return w[i / 64] >> (i % 64) & 1; }
-static inline void bit_set(uint64_t *w, unsigned i) { w[i / 64] |= 1ull << (i % 64); }
-static inline void bit_clear(uint64_t *w, unsigned i) { w[i / 64] &= ~(1ull << (i % 64)); }
-
 static inline unsigned rev_slot(uint32_t ram) { return ram & (REV_SLOTS - 1); }
 
-static struct hm_region *region_of(const struct hostmap *h, const struct hm_window *w, uint64_t lin)
+struct hm_region *hm_region_of(const struct hostmap *h, const struct hm_window *w, uint64_t lin)
 {
     unsigned n = w->region[(lin - w->base) >> REGION_BITS];
 
@@ -333,6 +238,64 @@ static void window_drop(struct hostmap *h, struct hm_window *w)
     unmap_at(w->host, WINDOW_BYTES);
 }
 
+/* ---- taking windows ---- */
+static struct hm_window *window_take(struct guest_cpu *c, struct hm_space *s, uint64_t lin)
+{
+    struct hostmap *h = c->hm;
+
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        struct hm_window *w = &h->win[i];
+        if (!w->space && window_reserve(w)) {
+            w->base = lin >> WINDOW_BITS << WINDOW_BITS;
+            w->first = NO_REGION;
+            w->space = s;
+            if (h->shown == s) {
+                c->hm_add[window_number(lin)] = w->host - w->base;
+            }
+            return w;
+        }
+    }
+    return NULL;
+}
+
+/* Cold again, nothing mapped. */
+void hm_cool(struct guest_cpu *c, struct hm_space *s)
+{
+    struct hostmap *h = c->hm;
+
+    if (h->shown == s) {
+        hm_show(c, NULL);
+    }
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        if (h->win[i].space == s) {
+            window_drop(h, &h->win[i]);
+            h->win[i].space = NULL;
+        }
+    }
+    s->hot = false;
+    s->heat = 0;
+}
+
+/* A window for s; at need from the space that was not used for longest. */
+static struct hm_window *window_new(struct guest_cpu *c, struct hm_space *s, uint64_t lin)
+{
+    struct hostmap *h = c->hm;
+    struct hm_window *w = window_take(c, s, lin);
+    struct hm_space *old = NULL;
+
+    for (unsigned i = 0; !w && i < SPACES; i++) {
+        struct hm_space *o = &h->space[i];
+        if (o != s && o->hot && (!old || o->lru < old->lru)) {
+            old = o;
+        }
+    }
+    if (old) {
+        hm_cool(c, old);
+        w = window_take(c, s, lin);
+    }
+    return w;
+}
+
 /* ---- page tables ---- */
 /* What leads to the 512 entries (or the one) of a region. */
 struct hm_path {
@@ -361,7 +324,7 @@ static inline uint64_t reserved_bits(const struct guest_cpu *c)
     return (PTE_ADDR & ~limit) | (c->efer & EFER_NXE ? 0 : PTE_NX);
 }
 
-static bool mode_ok(const struct guest_cpu *c)
+bool hm_mode_ok(const struct guest_cpu *c)
 {
     return cpu_lma(c) && (c->cr[0] & CR0_PG) && !(c->cr[4] & CR4_LA57) && !c->svm.nested;
 }
@@ -520,23 +483,23 @@ static bool region_map(struct guest_cpu *c, struct hm_region *r, const struct hm
 bool hm_map(struct guest_cpu *c, uint64_t lin, bool write)
 {
     struct hostmap *h = c->hm;
-    struct tlb_space *s = c->space;
+    struct hm_space *s = c->space->hm;
     struct hm_path p;
     struct hm_page pg;
 
-    if (!h || !s->hm_hot || h->shown != s || lin >> 47 || lin >> 12 == LAST_32 ||
-        !mode_ok(c) || !path_get(c, c->cr[3], lin, &p) ||
+    if (!h || !s || !s->hot || h->shown != s || lin >> 47 || lin >> 12 == LAST_32 ||
+        !hm_mode_ok(c) || !path_get(c, c->cr[3], lin, &p) ||
         !page_get(c, &p, lin, write, &pg) || (write && !pg.writable)) {
         return false;
     }
     if (h->calls >= CALLS_MAX) {
         make_room(c);
     }
-    struct hm_window *w = window_of(h, s, lin);
+    struct hm_window *w = hm_window_of(h, s, lin);
     if (!w) {
         w = window_new(c, s, lin);
     }
-    struct hm_region *r = w ? region_of(h, w, lin) : NULL;
+    struct hm_region *r = w ? hm_region_of(h, w, lin) : NULL;
     if (w && !r) {
         r = region_new(h, w, lin);
     }
@@ -567,7 +530,7 @@ bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t *addend, bool write)
         return false;
     }
     c->stat[ST_HM_FAULTS]++;
-    if (++c->space->hm_faults > FAULTS_MAX && c->vm->opt.hostmap_heat) {
+    if (c->space->hm && ++c->space->hm->faults > FAULTS_MAX && c->vm->opt.hostmap_heat) {
         c->hm_on = 0;
         return false;
     }
@@ -587,7 +550,7 @@ bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t *addend, bool write)
         return false;
     }
     c->hm_lin = addr - *addend;
-    c->hm_guard = c->hm_lin >> 47 || window_of(h, c->space, c->hm_lin);
+    c->hm_guard = c->hm_lin >> 47 || hm_window_of(h, c->space->hm, c->hm_lin);
     if (c->hm_guard || !hm_map(c, c->hm_lin, write)) {
         return false;
     }
@@ -602,7 +565,7 @@ static inline bool pte_same(uint64_t old, uint64_t now, bool written)
     return !((old ^ now) & ~PTE_D) && (!written || (now & PTE_D));
 }
 
-static void region_check(struct guest_cpu *c, struct tlb_space *s, struct hm_region *r)
+static void region_check(struct guest_cpu *c, uint64_t cr3, struct hm_region *r)
 {
     struct hostmap *h = c->hm;
     uint64_t lin = h->win[r->window].base + ((uint64_t)r->index << REGION_BITS);
@@ -611,7 +574,7 @@ static void region_check(struct guest_cpu *c, struct tlb_space *s, struct hm_reg
     if (!r->n) {
         return;
     }
-    if (!mode_ok(c) || !path_get(c, s->cr3_base, lin, &p) || p.upper[0] != r->upper[0] || p.upper[1] != r->upper[1] ||
+    if (!hm_mode_ok(c) || !path_get(c, cr3, lin, &p) || p.upper[0] != r->upper[0] || p.upper[1] != r->upper[1] ||
         !pte_same(r->upper[2], p.upper[2], r->large) || !pkey0_ok(c)) {
         run_drop(h, r, 0, PAGES);
         return;
@@ -633,19 +596,23 @@ static void region_check(struct guest_cpu *c, struct tlb_space *s, struct hm_reg
     }
 }
 
-void hm_flush(struct guest_cpu *c, struct tlb_space *s)
+void hm_compare(struct guest_cpu *c, const struct hm_space *s)
 {
     struct hostmap *h = c->hm;
 
-    if (!h || !s->hm_hot) {
-        return;
-    }
     c->stat[ST_HM_FLUSHES]++;
     for (unsigned i = 0; i < WINDOWS; i++) {
         struct hm_window *w = &h->win[i];
         for (unsigned n = w->space == s ? w->first : NO_REGION; n != NO_REGION; n = h->region[n].next) {
-            region_check(c, s, &h->region[n]);
+            region_check(c, s->cr3, &h->region[n]);
         }
+    }
+}
+
+void hm_flush(struct guest_cpu *c, struct tlb_space *s)
+{
+    if (s->hm && s->hm->hot) {
+        hm_compare(c, s->hm);
     }
 }
 
@@ -653,10 +620,10 @@ void hm_flush_page(struct guest_cpu *c, struct tlb_space *s, uint64_t lin, unsig
 {
     struct hostmap *h = c->hm;
 
-    if (!h || !s->hm_hot) {
+    if (!s->hm || !s->hm->hot) {
         return;
     }
-    struct hm_window *w = window_of(h, s, lin);
+    struct hm_window *w = hm_window_of(h, s->hm, lin);
     if (!w) {
         return;
     }
@@ -664,7 +631,7 @@ void hm_flush_page(struct guest_cpu *c, struct tlb_space *s, uint64_t lin, unsig
         window_drop(h, w);
         return;
     }
-    struct hm_region *r = region_of(h, w, lin), *other = region_of(h, w, lin ^ 1u << REGION_BITS);
+    struct hm_region *r = hm_region_of(h, w, lin), *other = hm_region_of(h, w, lin ^ 1u << REGION_BITS);
     if (shift > 12 || (r && r->large)) {
         if (r && r->n) {
             run_drop(h, r, 0, PAGES);
@@ -704,194 +671,24 @@ void hm_unwrite_page(struct guest_cpu *c, uint64_t ram_addr)
     }
 }
 
-void hm_reset(struct guest_cpu *c, struct tlb_space *s)
+void hm_reset(struct guest_cpu *c)
 {
     struct hostmap *h = c->hm;
 
-    s->hm_heat = 0;
-    if (!h || !s->hm_hot) {
-        return;
-    }
-    if (h->shown == s) {
-        show(c, NULL);
-    }
-    for (unsigned i = 0; i < WINDOWS; i++) {
-        if (h->win[i].space == s) {
-            window_drop(h, &h->win[i]);
-            h->win[i].space = NULL;
+    for (unsigned i = 0; h && i < SPACES; i++) {
+        if (h->space[i].hot) {
+            hm_cool(c, &h->space[i]);
         }
     }
-    s->hm_hot = false;
-    if (s == c->space) {
-        c->hm_on = 0;
-    }
+    c->hm_on = 0;
 }
 
-/* ---- policy ---- */
-/* Map what the tables have learnt since the last time: by now many pages have neighbours. */
-static void batch(struct guest_cpu *c, struct tlb_space *s, unsigned calls)
+void hm_windows_free(struct hostmap *h)
 {
-    const struct tlb_log *l = &s->log[0];
-    uint32_t end = c->hm->calls + calls;
-
-    while (s->hm_seen < l->count && c->hm->calls < end) {
-        uint64_t key = l->rec[s->hm_seen++].key, lin = (uint64_t)((int64_t)(REC_LIN(key) << 16) >> 16);
-        unsigned table = REC_TABLE(key);
-        bool write = table & 1;
-
-        if (table / 2 != MMU_USER || lin >> 47) {
-            continue;
-        }
-        const struct hm_window *w = window_of(c->hm, s, lin);
-        const struct hm_region *r = w ? region_of(c->hm, w, lin) : NULL;
-        if (!r || !bit_get(write ? r->written : r->mapped, lin >> 12 & (PAGES - 1))) {
-            hm_map(c, lin, write);
-        }
-    }
-}
-
-static bool forbidden;
-
-void hm_forbid(void) { __atomic_store_n(&forbidden, true, __ATOMIC_RELEASE); }
-
-static void make_hot(struct guest_cpu *c, struct tlb_space *s)
-{
-    if (mode_ok(c) && !__atomic_load_n(&forbidden, __ATOMIC_ACQUIRE)) {
-        s->hm_hot = true;
-        s->hm_faults = s->hm_pause = s->hm_wait = 0;
-        c->hm_on = 1;
-        c->stat[ST_HM_SPACES]++;
-        show(c, s);
-        batch(c, s, CALLS_FIRST);
-    }
-}
-
-void hm_space_selected(struct guest_cpu *c)
-{
-    struct hostmap *h = c->hm;
-    struct tlb_space *s = c->space;
-
-    if (!h) {
-        return;
-    }
-    if (unlikely(!c->vm->opt.hostmap_heat) && !s->hm_hot) {
-        make_hot(c, s);
-    }
-    c->hm_on = s->hm_hot && s->hm_faults <= FAULTS_MAX && !s->hm_wait;
-    if (s->hm_hot && h->shown != s) {
-        show(c, s);
-    }
-}
-
-void hm_tick(struct guest_cpu *c, uint64_t ns)
-{
-    struct hostmap *h = c->hm;
-    struct tlb_space *s = c->space;
-
-    if (!h) {
-        return;
-    }
-    uint64_t dt = ns - h->last_tick;
-    h->last_tick = ns;
-    if (c->cpl != 3) {
-        return;
-    }
-    if (s->hm_hot) {
-        if (s->hm_faults > FAULTS_MAX) {         /* memory that is new or too much: the more often, the longer */
-            s->hm_pause = s->hm_pause ? s->hm_pause * 2 : 1;
-            s->hm_wait = s->hm_pause = s->hm_pause < PAUSE_MAX ? s->hm_pause : PAUSE_MAX;
-            s->hm_faults = 0;
-        } else if (s->hm_wait) {
-            s->hm_wait--;
-        } else {
-            s->hm_pause /= 2;
-            s->hm_faults = 0;
-        }
-        batch(c, s, CALLS_TICK);
-        c->hm_on = !s->hm_wait;
-        return;
-    }
-    s->hm_heat += dt < TICK_MAX_NS ? dt : TICK_MAX_NS;
-    if (s->hm_heat >= c->vm->opt.hostmap_heat * 1000000ull) {
-        make_hot(c, s);
-    }
-}
-
-/* ---- instructions to leave alone ---- */
-static uint64_t refused[65536 / 64];
-
-static inline unsigned refused_hash(uint64_t pc) { return (unsigned)((pc * 0x9e3779b97f4a7c15ull) >> 48); }
-
-bool hm_refused(uint64_t pc)
-{
-    unsigned h = refused_hash(pc);
-
-    return __atomic_load_n(&refused[h / 64], __ATOMIC_RELAXED) >> (h % 64) & 1;
-}
-
-void hm_refuse(uint64_t pc)
-{
-    unsigned h = refused_hash(pc);
-
-    __atomic_fetch_or(&refused[h / 64], 1ull << (h % 64), __ATOMIC_RELAXED);
-}
-
-void hm_refused_clear(void)
-{
-    for (unsigned i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-        __atomic_store_n(&refused[i], 0, __ATOMIC_RELAXED);
-    }
-}
-
-/* ---- life ---- */
-bool hm_init(struct guest_cpu *c)
-{
-    struct hostmap *h;
-
-    for (unsigned i = 0; i < 256; i++) {
-        c->hm_add[i] = no_window(i);
-    }
-    if (c->vm->opt.no_hostmap || !c->vm->opt.host_bmi2) {
-        return true;
-    }
-    h = reserve(sizeof(*h), PROT_READ | PROT_WRITE);
-    if (!h) {
-        return false;
-    }
-    h->region = reserve(REGIONS * sizeof(*h->region), PROT_READ | PROT_WRITE);
-    h->rev = reserve(REV_SLOTS * sizeof(*h->rev), PROT_READ | PROT_WRITE);
-    h->free = NO_REGION;
-    for (unsigned i = 0; i < WINDOWS; i++) {
-        h->win[i].first = NO_REGION;
-    }
-    c->hm = h;
-    if (!h->region || !h->rev) {
-        hm_destroy(c);
-        return false;
-    }
-    return true;
-}
-
-void hm_destroy(struct guest_cpu *c)
-{
-    struct hostmap *h = c->hm;
-
-    if (!h) {
-        return;
-    }
     for (unsigned i = 0; i < WINDOWS; i++) {
         if (h->win[i].reservation) {
             syscall(SYS_munmap, h->win[i].reservation, WINDOW_BYTES + 2 * GUARD_BYTES);
             syscall(SYS_munmap, h->win[i].region, REGIONS_IN_WINDOW * sizeof(uint16_t));
         }
     }
-    if (h->region) {
-        syscall(SYS_munmap, h->region, REGIONS * sizeof(*h->region));
-    }
-    if (h->rev) {
-        syscall(SYS_munmap, h->rev, REV_SLOTS * sizeof(*h->rev));
-    }
-    syscall(SYS_munmap, h, sizeof(*h));
-    c->hm = NULL;
-    c->hm_on = 0;
 }

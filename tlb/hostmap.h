@@ -33,10 +33,12 @@ void hm_destroy(struct guest_cpu *c);
 
 /* CPL 3 code was interrupted: ns is a monotonic time.  May make the current space hot. */
 void hm_tick(struct guest_cpu *c, uint64_t ns);
-/* c->space is new. */
+/* c->space or its page table is new: what is mapped for that page table is compared with it and used again. */
 void hm_space_selected(struct guest_cpu *c);
-/* The space gets another page table, or none. */
-void hm_reset(struct guest_cpu *c, struct tlb_space *s);
+/* The space gets another page table, or none.  What is mapped stays, out of use. */
+void hm_detach(struct tlb_space *s);
+/* Drop everything; all spaces are cold. */
+void hm_reset(struct guest_cpu *c);
 /* Flush of all pages: keeps those whose page-table entries are as they were when they were mapped. */
 void hm_flush(struct guest_cpu *c, struct tlb_space *s);
 /* INVLPG: drop the pages that agree with lin above bit `shift`. */

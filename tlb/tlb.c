@@ -222,7 +222,7 @@ static struct tlb_space *space_new(struct guest_cpu *c, unsigned pcid)
 
     for (unsigned i = 0; i < v->max_spaces; i++) { /* the one it had: what is mapped into the host is still good */
         struct tlb_space *s = &v->space[i];
-        if (s->mapped && !s->live && s->hm_hot && s->pcid == pcid && s->asid == c->svm.asid &&
+        if (s->mapped && !s->live && s->hm && s->pcid == pcid && s->asid == c->svm.asid &&
             s->cr3_base == (c->cr[3] & PAGE_MASK)) {
             return s;
         }
@@ -245,7 +245,7 @@ static struct tlb_space *space_new(struct guest_cpu *c, unsigned pcid)
         }
     }
     c->stat[ST_SPACE_EVICT]++;
-    hm_reset(c, old);
+    hm_detach(old);
     tlb_space_flush(c, old);
     return old;
 }
@@ -281,7 +281,7 @@ void tlb_space_select(struct guest_cpu *c)
     if (!s) {
         s = space_new(c, pcid);
         if (s->pcid != pcid || s->asid != c->svm.asid || s->cr3_base != (c->cr[3] & PAGE_MASK)) {
-            hm_reset(c, s);
+            hm_detach(s);
         }
         s->live = true;
         s->pcid = (uint16_t)pcid;
@@ -311,7 +311,7 @@ void tlb_cr3_written(struct guest_cpu *c, bool noflush)
     /* Entries kept for another page directory would be legal (they are the PCID's), but help nobody. */
     if (!noflush || !pcid_on(c) || s->cr3_base != base || c->vm->opt.no_pcid) {
         if (s->cr3_base != base) {
-            hm_reset(c, s);
+            hm_detach(s);
         }
         tlb_log_flush(c, s, 0);
         tlb_user_clear(s);
@@ -327,6 +327,7 @@ void tlb_cr3_written(struct guest_cpu *c, bool noflush)
         }
     }
     s->cr3_base = base;
+    hm_space_selected(c);
     tlb_cc_clear_nonglobal(v->sup);
     v->gen++;
     tlb_set_mode(c);
@@ -377,9 +378,10 @@ void tlb_world_enter(struct guest_cpu *c, enum tlb_world_flush flush)
     v->gen++;
     tlb_space_select(c);
     if (c->space->cr3_base != (c->cr[3] & PAGE_MASK)) {
-        hm_reset(c, c->space);
+        hm_detach(c->space);
         tlb_space_flush(c, c->space);
         c->space->cr3_base = c->cr[3] & PAGE_MASK;
+        hm_space_selected(c);
     }
 }
 

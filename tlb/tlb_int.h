@@ -143,12 +143,8 @@ struct tlb_space {
     uint32_t n_keyed;      /* above KEYED_MAX: the list is incomplete */
     uint64_t keyed[KEYED_MAX]; /* pages filled with a protection key other than 0: page address | key; may be stale */
     struct tlb_cc user[2]; /* [1]: with HF_HM */
-    /* hostmap.h */
-    bool hm_hot;
-    uint64_t hm_heat;      /* ns of CPL 3 time seen while it was not */
+    struct hm_space *hm;   /* hostmap.h; NULL: none */
     uint32_t hm_seen;      /* records of log[0] that the last batch of mappings looked at */
-    uint32_t hm_faults;    /* since the last tick */
-    uint32_t hm_pause, hm_wait; /* ticks with the tables after too many of them; those left */
 };
 
 /* Stores into pages with code always come through the slow path: remember the outcome of their walk. */
