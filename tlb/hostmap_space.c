@@ -132,6 +132,8 @@ static void hot_tick(struct guest_cpu *c, struct tlb_space *s)
 {
     struct hm_space *m = s->hm;
 
+    c->stat[ST_HM_TICKS]++;
+    c->stat[ST_HM_WAITS] += !c->hm_on;
     if (m->faults > FAULTS_MAX) {
         m->pause = m->pause ? m->pause * 2 : 1;
         m->wait = m->pause = m->pause < PAUSE_MAX ? m->pause : PAUSE_MAX;
