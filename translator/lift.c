@@ -314,14 +314,18 @@ static void lift_push_return(struct ir_block *b, const struct dec_insn *in)
     put_addi(b, in, R_RSP, R_RSP, -(int64_t)in->opsize, stack_width(b, in));
 }
 
-static void lift_ind_target(struct ir_block *b, const struct dec_insn *in)
+/* Where the target of an indirect branch will be. */
+static uint8_t lift_ind_target(struct ir_block *b, const struct dec_insn *in)
 {
     if (in->has_mem) {
         put_addr_insn(b, in, in->opsize, OA_R, 0);
         put_ld(b, in, IR_T0, in->opsize);
+    } else if (in->opsize == 8 && in->rm != R_RSP) {
+        return in->rm;
     } else {
         put_mov(b, in, IR_T0, in->rm, in->opsize);
     }
+    return IR_T0;
 }
 
 static void lift_loop(struct ir_block *b, const struct dec_insn *in)
@@ -464,6 +468,8 @@ static void pair_call(struct ir_block *b, const struct dec_insn *in)
 
 static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
 {
+    uint8_t to;
+
     switch (in->row->cls) {
     case CL_CALL_REL:
         if (target_ok(c, b, in, rel_target(in))) {
@@ -478,14 +484,14 @@ static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const str
         }
         return true;
     case CL_CALL_IND:
-        lift_ind_target(b, in);
+        to = lift_ind_target(b, in);
         lift_push_return(b, in);
-        put(b, IR_GOTO_IND, in)->src = IR_T0;
+        put(b, IR_GOTO_IND, in)->src = to;
         pair_call(b, in);
         return true;
     case CL_JMP_IND:
-        lift_ind_target(b, in);
-        put(b, IR_GOTO_IND, in)->src = IR_T0;
+        to = lift_ind_target(b, in);
+        put(b, IR_GOTO_IND, in)->src = to;
         return true;
     case CL_RET:
         put_addr_stack(b, in, R_RSP, 0, in->opsize, OA_R);

@@ -413,6 +413,7 @@ static void lower_cold(struct lower *l)
         case COLD_DONE: break;
         case COLD_UNLINKED: lower_cold_unlinked(l, &l->cold[i]); break;
         case COLD_LOOKUP: lower_cold_lookup(l, &l->cold[i]); break;
+        case COLD_LEAVE: lower_cold_leave(l, &l->cold[i]); break;
         default: lower_cold_access(l, &l->cold[i]); break;
         }
     }

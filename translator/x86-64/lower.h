@@ -17,7 +17,7 @@
 #define MAX_COLD (IR_MAX_INSNS * 3)
 #define MAX_RECS (IR_MAX_INSNS * 8)
 
-enum cold_kind { COLD_ACCESS, COLD_EXIT, COLD_UNLINKED, COLD_LOOKUP, COLD_DONE };
+enum cold_kind { COLD_ACCESS, COLD_EXIT, COLD_UNLINKED, COLD_LOOKUP, COLD_LEAVE, COLD_DONE };
 
 struct cold {
     uint8_t kind;
@@ -33,7 +33,8 @@ struct cold {
     uint8_t slot;            /* COLD_UNLINKED: the exit */
     bool landing;            /* COLD_UNLINKED: it is that of a landing (lower_call.c) */
     uint8_t *out[2];         /* COLD_UNLINKED: jumps to it, besides that of the exit */
-    uint8_t *no[2];          /* COLD_UNLINKED: jumps of a landing to the return's own lookup; COLD_LOOKUP: what leads there */
+    uint8_t *no[2];          /* jumps of a landing to the return's own lookup; COLD_LOOKUP, COLD_LEAVE: what leads there */
+    uint8_t reg;             /* COLD_LEAVE: holds the indirect target */
     uint8_t *leave_window;   /* jump from a window access whose page is another one */
     bool close_window;       /* there: a load looks up the read table, but stores may follow in the window */
     struct x87_last x87;     /* as lower.x87, at the ADDR */
@@ -152,6 +153,8 @@ void lower_cold_exit(struct lower *l, struct cold *k);
 void lower_cold_unlinked(struct lower *l, const struct cold *k);
 /* The lookup of a return whose landing was not the right one; r9 = the guest's return address. */
 void lower_cold_lookup(struct lower *l, const struct cold *k);
+/* An indirect target that is not in the jump cache, or something is pending. */
+void lower_cold_leave(struct lower *l, const struct cold *k);
 void lower_add_cold(struct lower *l, const struct cold *k);
 /* Linear address of the target of exit `slot`. */
 uint64_t lower_exit_lip(const struct lower *l, unsigned slot);

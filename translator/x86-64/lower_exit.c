@@ -233,22 +233,29 @@ static void leave_indirect(struct lower *l, const struct dec_insn *in)
     lower_jmp_thunk(l, TH_INDIRECT);
 }
 
-/* Look the linear address in r10 up in the jump cache: r11 := its entry.  Nothing in there is out of range: that is
- * checked on a miss. */
-static void lookup(struct lower *l, uint8_t *out[2])
+/*
+ * Look the target `to` (an offset; not in r10 or r11) up in the jump cache: r11 := its entry.  Nothing in there is out of
+ * range: that is checked on a miss.
+ */
+static void lookup(struct lower *l, unsigned to, uint8_t *out[2])
 {
     struct x64_buf *b = &l->b;
 
-    if ((l->ir->key.hflags & HF_CODE_MASK) != HF_CODE64) {
-        x64_alu_rm(b, 0, 4, X_R10, X64_ENV(cs_base));
+    if (l->ir->key.cs_base) {
+        x64_lea(b, 4, X_R10, x64_at(to, (int32_t)l->ir->key.cs_base));
+        to = X_R10;
     }
-    x64_mov_rr(b, 8, X_R11, X_R10);
-    x64_shift_ri(b, 5, 8, X_R11, 12);
-    x64_alu_rr(b, 6, 4, X_R11, X_R10);
+    if (l->opt->host_bmi2 && host_features()->bmi2) {
+        x64_rorx(b, X_R11, to, 12);
+    } else {
+        x64_mov_rr(b, 8, X_R11, to);
+        x64_shift_ri(b, 5, 8, X_R11, 12);
+    }
+    x64_alu_rr(b, 6, 4, X_R11, to);
     x64_alu_ri(b, 4, 4, X_R11, (1 << JC_BITS) - 1);
     x64_shift_ri(b, 4, 4, X_R11, 4);
     x64_alu_rm(b, 0, 8, X_R11, X64_ENV(jc));
-    x64_alu_rm(b, 7, 8, X_R10, x64_at(X_R11, offsetof(struct jc_entry, lip)));
+    x64_alu_rm(b, 7, 8, to, x64_at(X_R11, offsetof(struct jc_entry, lip)));
     out[0] = x64_jcc(b, CC_NE, NULL);
     x64_alu_mi(b, 7, 4, X64_ENV(exit_request), 0);
     out[1] = x64_jcc(b, CC_NE, NULL);
@@ -261,19 +268,19 @@ static void lower_indirect(struct lower *l, unsigned index)
 {
     struct x64_buf *b = &l->b;
     const struct ir_op *o = &l->ir->ops[index];
-    uint8_t *out[2];
+    struct cold k = { .kind = COLD_LEAVE, .op = (uint16_t)index };
 
     if (o->pair && o->in->row->cls == CL_RET) {
         lower_return(l, index);
         return;
     }
-    x64_mov_rr(b, 8, X_R10, lower_use(l, o->src, X_R10));
-    x64_mov_mr(b, 8, X64_ENV(rip), X_R10);
+    k.reg = (uint8_t)lower_use(l, o->src, X_R9);
     if (l->ir->special) {
+        x64_mov_mr(b, 8, X64_ENV(rip), k.reg);
         leave_indirect(l, o->in);
         return;
     }
-    lookup(l, out);
+    lookup(l, k.reg, k.no);
     if (o->pair) {
         uint8_t *noted = lower_note_return(l, X_R9, X_R10);
         x64_mov_rm(b, 8, X_R11, x64_at(X_R11, offsetof(struct jc_entry, host)));
@@ -283,25 +290,27 @@ static void lower_indirect(struct lower *l, unsigned index)
     } else {
         x64_jmp_m(b, x64_at(X_R11, offsetof(struct jc_entry, host)));
     }
-    patch_here(l, out[0]);
-    patch_here(l, out[1]);
-    leave_indirect(l, o->in);
+    lower_add_cold(l, &k);
+}
+
+void lower_cold_leave(struct lower *l, const struct cold *k)
+{
+    lower_at_insn_of(l, k->op);
+    patch_here(l, k->no[0]);
+    patch_here(l, k->no[1]);
+    x64_mov_mr(&l->b, 8, X64_ENV(rip), k->reg);
+    leave_indirect(l, l->ir->ops[k->op].in);
 }
 
 void lower_cold_lookup(struct lower *l, const struct cold *k)
 {
-    struct x64_buf *b = &l->b;
-    uint8_t *out[2];
+    struct cold leave = { .kind = COLD_LEAVE, .op = k->op, .reg = X_R9 };
 
     lower_at_insn_of(l, k->op);
     patch_here(l, k->no[0]);
-    x64_mov_mr(b, 8, X64_ENV(rip), X_R9);
-    x64_mov_rr(b, 8, X_R10, X_R9);
-    lookup(l, out);
-    x64_jmp_m(b, x64_at(X_R11, offsetof(struct jc_entry, host)));
-    patch_here(l, out[0]);
-    patch_here(l, out[1]);
-    leave_indirect(l, l->ir->ops[k->op].in);
+    lookup(l, X_R9, leave.no);
+    x64_jmp_m(&l->b, x64_at(X_R11, offsetof(struct jc_entry, host)));
+    lower_cold_leave(l, &leave);
 }
 
 void lower_exit_op(struct lower *l, unsigned index)
