@@ -75,7 +75,7 @@ void tb_part(const struct tb *tb, unsigned which, unsigned *lo, unsigned *hi)
     unsigned rest = size - in_first;
 
     if (which == 0) {
-        *lo = off;
+        *lo = off - tb->guest_before;
         *hi = off + in_first - 1;
     } else {
         *lo = 0;

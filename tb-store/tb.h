@@ -73,7 +73,8 @@ struct tb {
     uint8_t *cold;             /* the rest of the code */
     uint32_t host_size;        /* bytes of host code, cold part included */
     uint32_t hot_size;         /* those at `entry` */
-    uint16_t guest_size;       /* bytes of guest code */
+    uint16_t guest_size;       /* bytes of guest code, and what lies between where the block follows jumps */
+    uint16_t guest_before;     /* of that what is in front of lip, besides guest_size */
     uint16_t n_insns;
     uint8_t needs_flags;       /* 0: all status flags are overwritten before anything can see them */
     uint8_t n_pages;           /* 1 or 2 (0 for code executed from MMIO: never hashed) */

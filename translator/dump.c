@@ -59,17 +59,24 @@ static bool wanted(struct guest_cpu *c, uint64_t lip)
 
 static void guest_text(const struct ir_block *b, struct guest_cpu *c, char *buf, size_t size)
 {
-    uint8_t bytes[IR_MAX_INSNS * 15];
     struct code_page p = tlb_code_page(c, b->lip);
-    unsigned n = b->guest_size;
 
-    if (!p.host || (b->lip & 0xfff) + n > 4096) {
-        return;
+    for (unsigned i = 0; i < b->n_insns && p.host; i++) {
+        const struct dec_insn *in = &b->insns[i];
+        unsigned off = (unsigned)(b->lip + (in->ip - b->ip)) & 0xfff;
+        unsigned n = in->len;
+        uint8_t bytes[15];
+
+        if (n > 15 || off + n > 4096) {
+            return;
+        }
+        for (unsigned k = 0; k < n; k++) {
+            bytes[k] = p.host[off + k];
+        }
+        size_t done = disas(buf, size, bytes, n, in->ip, guest_mode(b->key.hflags));
+        size -= done;
+        buf += done;
     }
-    for (unsigned i = 0; i < n; i++) {
-        bytes[i] = p.host[(b->lip & 0xfff) + i];
-    }
-    disas(buf, size, bytes, n, b->ip, guest_mode(b->key.hflags));
 }
 
 void dump_block(struct guest_cpu *c, const struct ir_block *b, struct tb *tb)

@@ -44,10 +44,10 @@ void tb_restore_state(struct guest_cpu *c, uint64_t host_pc)
         c->rip = cpu_code64(c) ? ip : (uint32_t)ip;
         return;
     }
-    ip += r.guest_off;
+    ip += (uint64_t)(int64_t)(int16_t)r.guest_off;
     c->rip = cpu_code64(c) ? ip : (uint32_t)ip;
     if (r.x87.at) {
-        uint64_t fip = tb->lip - tb->key.cs_base + r.x87.at - 1;
+        uint64_t fip = tb->lip - tb->key.cs_base + (uint64_t)(int64_t)(int16_t)(r.x87.at - 1);
         fpu_ptr_set(c, cpu_code64(c) ? fip : (uint32_t)fip, r.x87.fop, r.x87.seg);
     }
     if (r.kind == SK_HOST) {

@@ -79,6 +79,16 @@ uint32_t ir_gpr_writes(const struct ir_op *op)
     }
 }
 
+bool ir_has_insn(const struct ir_block *b, uint64_t ip)
+{
+    for (unsigned i = 0; i < b->n_insns; i++) {
+        if (b->insns[i].ip == ip) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool reg_ok(unsigned r)
 {
     return r < 16 || r == IR_T0 || r == IR_T1;

@@ -94,7 +94,13 @@ struct ir_block {
     struct tb_key key;
     uint64_t lip, ip;            /* linear and offset address of the first instruction */
     uint32_t second_cp_id;       /* 0, or the cp id of the second page of a page-crossing instruction */
-    unsigned n_ops, n_insns, guest_size;
+    unsigned n_ops, n_insns;
+    unsigned guest_size;         /* from the first instruction to the end of the last byte that the block depends on */
+    unsigned guest_before;       /* the same in front of the first instruction: it went on at a jump's target there */
+    bool follow;                 /* go on at the targets of direct jumps (opt) */
+    bool backward;               /* it has gone on at a target behind: exits cannot rely on going forward */
+    bool followed;               /* the last instruction is such a jump, to `ip_next` */
+    uint64_t ip_next;
     bool needs_flags;            /* set by the flag pass */
     const struct insn_row *sti_row; /* STI's own row while its op is the open form */
     bool special;                /* SHADOW, RF or TF block: one instruction, all exits go to the loop */
@@ -123,6 +129,8 @@ void lift_end(struct ir_block *b, uint64_t ip);
 void lift_fallthrough(struct ir_block *b, uint64_t ip);
 /* Append an exception at instruction address ip (already in an INSN op). */
 void lift_raise(struct ir_block *b, unsigned vector, bool error0);
+/* Is there an instruction of the block at ip? */
+bool ir_has_insn(const struct ir_block *b, uint64_t ip);
 /* GPRs that an op may write, as a mask (conservative). */
 uint32_t ir_gpr_writes(const struct ir_op *op);
 

@@ -466,6 +466,18 @@ static void pair_call(struct ir_block *b, const struct dec_insn *in)
     }
 }
 
+/* May the block go on at `ip`, where its last instruction jumps to?  In the block's page, and not where it has been. */
+static bool can_follow(const struct ir_block *b, const struct dec_insn *in, uint64_t ip)
+{
+    int64_t off = (int64_t)(ip - b->ip);
+
+    if (!b->follow || off < -(int64_t)(b->lip & 0xfff) || off > 4095 - (int64_t)(b->lip & 0xfff) ||
+        (ip < in->ip && b->n_holes)) {
+        return false;
+    }
+    return ip != in->ip && !ir_has_insn(b, ip);
+}
+
 static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
 {
     uint8_t to;
@@ -480,6 +492,11 @@ static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const str
         return true;
     case CL_JMP_REL:
         if (target_ok(c, b, in, rel_target(in))) {
+            if (can_follow(b, in, rel_target(in))) {
+                b->followed = true;
+                b->ip_next = rel_target(in);
+                return false;
+            }
             put_goto(b, in, rel_target(in));
         }
         return true;

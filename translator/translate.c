@@ -109,13 +109,13 @@ static bool decode_next(struct guest_cpu *c, struct ir_block *b, struct fetch *f
     return true;
 }
 
-static void lift_fault(struct ir_block *b, unsigned vector, bool error0)
+static void lift_fault(struct ir_block *b, uint64_t ip, unsigned vector, bool error0)
 {
     static const struct insn_row bad = { .name = "(bad)" };
     struct dec_insn *in = &b->insns[b->n_insns];
 
     in->row = &bad;
-    in->ip = b->ip + b->guest_size;
+    in->ip = ip;
     in->len = 1;
     struct ir_op *o = &b->ops[b->n_ops++];
     xbt_zero(o, sizeof(*o));
@@ -130,16 +130,50 @@ static bool at_breakpoint(const struct guest_cpu *c, const struct ir_block *b, u
     return !(b->n_insns == 0 && (b->key.hflags & HF_RF)) && debug_exec_at(c, lin);
 }
 
+/* The block depends on the `len` bytes `off` behind its start, which may be in front of it. */
+static void cover(struct ir_block *b, int off, unsigned len)
+{
+    if (off + (int)len > (int)b->guest_size) {
+        b->guest_size = (unsigned)(off + (int)len);
+    }
+    if (-off > (int)b->guest_before) {
+        b->guest_before = (unsigned)-off;
+    }
+}
+
+/* The last instruction is a jump that the block goes on behind, or another; *off of the next one.  False: the block has
+ * been there. */
+static bool next_insn(struct ir_block *b, int *off, uint64_t *ip, unsigned len, bool is64)
+{
+    *ip = is64 ? *ip + len : (uint32_t)(*ip + len);
+    *off += (int)len;
+    if (b->followed) {
+        *ip = b->ip_next;
+        *off = (int)(int64_t)(*ip - b->ip);
+        b->followed = false;
+        if (*off < (int)b->guest_size) {
+            b->backward = true;
+            b->page_host = NULL;        /* holes are in ascending order */
+        } else {
+            b->guest_size = (unsigned)*off;
+        }
+    }
+    /* An x87 instruction at offset -1 could not be named in the state map. */
+    return !b->backward || (*off != -1 && !ir_has_insn(b, *ip));
+}
+
 /* Fill the block. */
 static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct code_page *page, unsigned max)
 {
     struct fetch f;
     uint64_t ip = b->ip;
     bool is64 = code64(&b->key);
+    int off = 0;
 
     f.crossed = false;
+    b->follow &= page->host != NULL;
     for (;;) {
-        uint64_t lin = b->lip + b->guest_size;
+        uint64_t lin = b->lip + (uint64_t)(int64_t)off;
         enum dec_status st;
         struct dec_insn *in = &b->insns[b->n_insns];
 
@@ -148,7 +182,7 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
             if (b->n_insns) {
                 lift_end(b, ip);
             } else {
-                lift_fault(b, EXC_DB, false);
+                lift_fault(b, ip, EXC_DB, false);
                 b->guest_size = b->n_insns = 1;
             }
             return;
@@ -159,27 +193,28 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
         }
         unsigned looked_at = in->len;
         if (st == DEC_SHORT) {
-            lift_fault(b, EXC_GP, true);
+            lift_fault(b, ip, EXC_GP, true);
         } else if (st != DEC_OK) {
-            lift_fault(b, st == DEC_TOO_LONG ? EXC_GP : EXC_UD, st == DEC_TOO_LONG);
+            lift_fault(b, ip, st == DEC_TOO_LONG ? EXC_GP : EXC_UD, st == DEC_TOO_LONG);
         } else {
             bool ends = lift_insn(c, b, in);
-            b->guest_size += in->len;
+            cover(b, off, in->len);
             b->n_insns++;
-            ip = is64 ? ip + in->len : (uint32_t)(ip + in->len);
             if (f.crossed) {
                 b->second_cp_id = f.second.cp_id;
             }
             if (ends) {
                 return;
             }
-            if (b->n_insns >= max || f.crossed || !page->host || b->special || ((lin + in->len) & 0xfff) == 0) {
+            bool jumped = b->followed, fresh = next_insn(b, &off, &ip, in->len, is64);
+            if (!fresh || b->n_insns >= max || f.crossed || !page->host || b->special ||
+                (!jumped && ((lin + in->len) & 0xfff) == 0)) {
                 lift_end(b, ip);
                 return;
             }
             continue;
         }
-        b->guest_size += looked_at ? looked_at : 1;     /* a store to any of these bytes may make it valid */
+        cover(b, off, looked_at ? looked_at : 1);       /* a store to any of these bytes may make it valid */
         b->n_insns++;
         if (f.crossed) {
             b->second_cp_id = f.second.cp_id;
@@ -194,7 +229,9 @@ static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_
     b->key = *key;
     b->lip = lip;
     b->ip = cpu_code64(c) ? lip : (uint32_t)(lip - key->cs_base);
-    b->n_ops = b->n_insns = b->guest_size = 0;
+    b->n_ops = b->n_insns = b->guest_size = b->guest_before = 0;
+    b->followed = b->backward = false;
+    b->follow = !c->vm->opt.no_follow && !b->special && (code64(key) || ((key->hflags & HF_CODE_MASK) && !key->cs_base));
     b->second_cp_id = 0;
     b->needs_flags = true;
     b->special = key->hflags & (HF_SHADOW | HF_RF | HF_TF | HF_DBG);
@@ -227,6 +264,7 @@ static void fill_tb(struct guest_cpu *c, struct tb *tb, const struct ir_block *b
     w->key = b->key;
     w->lip = b->lip;
     w->guest_size = (uint16_t)b->guest_size;
+    w->guest_before = (uint16_t)b->guest_before;
     w->n_insns = (uint16_t)b->n_insns;
     w->needs_flags = b->needs_flags;
     w->page[0] = page->ram_addr;

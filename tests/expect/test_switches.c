@@ -23,6 +23,7 @@ __asm__(".pushsection .rodata\n"
         "  cmp %rcx, %rax\n  mov (%rbx), %rbp\n  je 1f\n"           /* native-flags, flag-recipes; long-blocks */
         "  mov (%rbx), %rdx\n  inc %rax\n  add %rcx, %rax\n"       /* dead-flags */
         "  mov %rax, 8(%rbx)\n"
+        "  jmp 2f\n  nop\n2:\n"                                    /* follow-jumps */
         "  movsb\n  stosb\n  lodsb\n"                               /* inline-strings */
         "  fld1\n  fld1\n  faddp\n  fstp %st\n"                     /* lazy-x87-pointers */
         "1: pop %rbp\n  pop %rbx\n  int3\n"

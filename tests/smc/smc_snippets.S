@@ -210,6 +210,60 @@ snippets_start:
 4:  ret
 5:  nop
     END
+    CASE in_front_of_the_block          /* which went on there by a jump */
+    mov $6, %ecx
+    jmp 2f
+1:  mov $1, %al
+    add %al, %dl
+    jmp 3f
+2:  add $1, %dh
+    jmp 1b
+3:  incb 1b+1(%rip)
+    dec %ecx
+    jnz 2b
+    END
+    CASE behind_a_jump                  /* the target, from the block that has it; bytes that are jumped over */
+    mov $6, %ecx
+1:  jmp 2f
+    nop
+    nop
+2:  mov $1, %al
+    add %al, %dl
+    incb 2b+1(%rip)
+    incb 1b+2(%rip)
+    dec %ecx
+    jnz 1b
+    END
+    CASE the_jump_itself                /* leads elsewhere every time */
+    mov $3, %ecx
+    movb $0, 1f+1(%rip)
+1:  jmp 2f
+2:  add $1, %dl
+    add $1, %dl
+    add $1, %dl
+    addb $3, 1b+1(%rip)
+    dec %ecx
+    jnz 1b
+    END
+    CASE jumps_to_and_fro               /* through the block's own instructions, and a fault in front of its start */
+    mov $4, %ecx
+    lea -8(%rsp), %rsi
+    jmp 3f
+1:  mov %rcx, (%rsi)
+    add $1, %dl
+    jmp 4f
+2:  mov (%rsi), %rax
+    jmp 5f
+3:  add $2, %dl
+    jmp 1b
+4:  sub %rcx, (%rsi)
+    jmp 2b
+5:  dec %ecx
+    jnz 3b
+    xor %esi, %esi
+    stc
+    jmp 1b
+    END
     CASE alias                          /* through another linear address */
 8:  mov $8, %ecx
 1:  mov $1, %eax

@@ -90,6 +90,8 @@ static void test_pit(void)
     pit(2, 1193);
     RUN("sti; movl $0, ticks; 1: cmpl $3, ticks; jb 1b; cli");
     RUN("sti; movl $0, ticks; 1: jmp 2f; 2: incq %%rcx; cmpl $3, ticks; jae 3f; jmp 1b; 3: cli");
+    /* A block that goes on at a target in front of it and is left forward, to its start. */
+    RUN("movl $0, ticks; sti; jmp 2f; 1: movl $0, nmis; cmpl $2, ticks; jb 2f; jmp 3f; 2: nop; jmp 1b; 3: cli");
     /* A loop that nothing but the handler ends. */
     put("loop of one jump\n");
     RUN("movl $0, ticks; lea 1f(%%rip), %%rdx; lea 2f(%%rip), %%rsi; sti; 1: mov ticks, %%eax; test %%eax, %%eax;"

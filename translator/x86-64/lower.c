@@ -4,7 +4,7 @@
 #include "translator/mem.h"
 #include "translator/help.h"
 
-void lower_record(struct lower *l, uint8_t *pc, unsigned guest_off, unsigned kind, const struct recipe *rc)
+void lower_record(struct lower *l, uint8_t *pc, int guest_off, unsigned kind, const struct recipe *rc)
 {
     if (l->n_recs == MAX_RECS) {
         l->b.overflow = true;
@@ -227,7 +227,7 @@ void lower_at_insn_of(struct lower *l, unsigned index)
         index--;
     }
     const struct dec_insn *in = l->ir->ops[index].in;
-    l->guest_off = (unsigned)(in->ip - l->ir->ip);
+    l->guest_off = (int)(int64_t)(in->ip - l->ir->ip);
     l->next_off = l->guest_off + in->len;
 }
 

@@ -62,8 +62,8 @@ struct lower {
     const struct xbt_options *opt;
     unsigned n_cold, n_recs;
     int open_cold;           /* ADDR whose ops are being emitted; -1 none */
-    unsigned guest_off;      /* of the current instruction from the block's start */
-    unsigned next_off;       /* of the next one */
+    int guest_off;           /* of the current instruction from the block's start */
+    int next_off;            /* of the one behind it */
     bool fast_pext, bextr;
     bool waits;              /* the block is a loop that waits for something in memory */
     bool windows;            /* this block's mode and the options allow access windows */
@@ -98,7 +98,7 @@ static inline struct x64_mem slow_operand(void)
 }
 
 /* lower.c */
-void lower_record(struct lower *l, uint8_t *pc, unsigned guest_off, unsigned kind, const struct recipe *rc);
+void lower_record(struct lower *l, uint8_t *pc, int guest_off, unsigned kind, const struct recipe *rc);
 void lower_op(struct lower *l, const struct ir_op *o);
 /* Register holding guest register or temporary r (loaded into `scratch` when it lives in memory). */
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch);

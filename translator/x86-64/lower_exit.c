@@ -42,7 +42,7 @@ bool lower_is_waiting_loop(const struct ir_block *ir)
 
 static bool is_backward(const struct lower *l, uint64_t lip)
 {
-    return lip <= l->ir->lip + l->guest_off || l->waits;
+    return lip <= l->ir->lip + (uint64_t)(int64_t)l->guest_off || l->waits || l->ir->backward;
 }
 
 void lower_add_cold(struct lower *l, const struct cold *k)

@@ -80,7 +80,7 @@ void lower_x87_done(struct lower *l, const struct dec_insn *in)
 void lower_x87_flush(struct lower *l)
 {
     struct x64_buf *b = &l->b;
-    uint64_t ip = l->ir->ip + l->x87.at - 1;
+    uint64_t ip = l->ir->ip + (uint64_t)(int64_t)(int16_t)(l->x87.at - 1);
 
     if (!l->x87.at) {
         return;
