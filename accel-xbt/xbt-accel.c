@@ -384,7 +384,7 @@ static void xbt_accel_class_init(ObjectClass *oc, void *data)
     ac->allowed = &xbt_allowed;
 
     object_class_property_add(oc, "tb-size", "int", get_tb_size, set_tb_size, NULL, NULL);
-    object_class_property_set_description(oc, "tb-size", "Code cache in MiB (1..2047, default 128)");
+    object_class_property_set_description(oc, "tb-size", "Code cache in MiB (1..2047, default 256)");
     object_class_property_add(oc, "flush-every", "int", get_flush_every, set_flush_every, NULL, NULL);
     object_class_property_set_description(oc, "flush-every",
                                           "Flush the code cache every N blocks (0 = never)");

@@ -22,10 +22,10 @@
 #define RUN_MAX 32u                      /* pages mapped at once, of 4 KiB pages */
 #define CALLS_MAX 20000u                 /* mappings that may exist: vm.max_map_count is 65530 */
 #define TICK_MAX_NS 10000000ull
-#define FAULTS_MAX 16u                   /* in one tick: then the space runs with the tables for the rest of it */
+#define FAULTS_MAX 32u                   /* in one tick: then the space runs with the tables for the rest of it */
 #define CALLS_TICK 48u                   /* mappings made at a tick: at most a tenth of the time between two */
 #define CALLS_FIRST 192u                 /* ... and when a space becomes hot */
-#define PAUSE_MAX 32u                    /* ticks without mappings after too many faults in a row */
+#define PAUSE_MAX 4u                     /* ticks without mappings after too many faults in a row */
 #define NO_REGION 0xffffu
 #define LAST_32 0xfffffu                 /* this page is never mapped: 32-bit operands that run on behind it fault otherwise */
 
