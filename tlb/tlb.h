@@ -173,7 +173,8 @@ void tlb_cp_note(struct guest_cpu *c, uint64_t lin, const struct code_page *p);
 void tlb_cp_new_ids(void);
 /* Forget what was recorded for the context in force.  Any thread, also in a signal handler. */
 void tlb_cp_revoke(struct guest_cpu *c);
-static inline unsigned cp_slot(uint64_t lin) { return (unsigned)(lin >> 12 ^ lin >> 25) & (CP_SLOTS - 1); }
+/* Neighbours never share a slot: a block of two pages is entered with both ids noted. */
+static inline unsigned cp_slot(uint64_t lin) { return (unsigned)(lin >> 12) & (CP_SLOTS - 1); }
 /* Jump cache. */
 static inline unsigned jc_hash(uint64_t lip)
 {

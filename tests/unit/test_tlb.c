@@ -413,6 +413,11 @@ static void test_many_code_pages(void)
 {
     const uint64_t base = 0x10000000;
 
+    /* A block of two pages waits for both ids. */
+    for (unsigned bit = 12; bit < 64; bit++) {
+        CHECK(cp_slot((1ull << bit) - 4096) != cp_slot(1ull << bit));
+    }
+    CHECK(cp_slot(~0xfffull) != cp_slot(0) && cp_slot(0x1ffffff000) != cp_slot(0x2000000000));
     mode(MMU_USER);
     for (unsigned n = 100; n <= 3000; n += 2900) {
         for (unsigned i = 0; i < n; i++) {
