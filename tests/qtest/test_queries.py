@@ -98,7 +98,7 @@ class Queries(unittest.TestCase):
     def test_store(self):
         info = self.m.cmd('query-xbt')
         store = info['store']
-        self.assertEqual(store['size'], 128 << 20)
+        self.assertEqual(store['size'], 256 << 20)
         self.assertLessEqual(store['used'], store['high-water'])
         self.assertLessEqual(store['high-water'], store['size'])
         self.assertLessEqual(1, store['regions-used'])
