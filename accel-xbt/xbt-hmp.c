@@ -63,9 +63,9 @@ static void print_store(Monitor *mon, const XbtStore *s)
                    " instructions\n", s->blocks_live, s->code_bytes, s->blocks_made, s->guest_insns);
     monitor_printf(mon,
                    "invalidated: own store %" PRIu64 ", other store %" PRIu64 ", device %" PRIu64
-                   ", memory map %" PRIu64 ", flush %" PRIu64 "\n",
+                   ", memory map %" PRIu64 ", flush %" PRIu64 ", not mappable %" PRIu64 "\n",
                    s->invalidated->smc_self, s->invalidated->smc_other, s->invalidated->dma,
-                   s->invalidated->memmap, s->invalidated->flush);
+                   s->invalidated->memmap, s->invalidated->flush, s->invalidated->hostmap);
 }
 
 /* A line only when something is off. */

@@ -178,6 +178,7 @@ static XbtStore *store_info(void)
         .smc_self = i.invalidated[TBD_SMC_SELF], .smc_other = i.invalidated[TBD_SMC_OTHER],
         .dma = i.invalidated[TBD_DMA], .memmap = i.invalidated[TBD_MEMMAP],
         .flush = i.invalidated[TBD_FLUSH], .debug = i.invalidated[TBD_DEBUG],
+        .hostmap = i.invalidated[TBD_HOSTMAP],
     };
     return st;
 }

@@ -201,7 +201,7 @@ void tb_unlink_exits(struct guest_cpu *c, struct tb *tb);
 void tb_unlink_exit(struct guest_cpu *c, struct tb *tb, unsigned exit);
 
 /* ---- death ---- */
-enum tb_death { TBD_SMC_SELF, TBD_SMC_OTHER, TBD_DMA, TBD_MEMMAP, TBD_FLUSH, TBD_DEBUG, TBD_CAUSES };
+enum tb_death { TBD_SMC_SELF, TBD_SMC_OTHER, TBD_DMA, TBD_MEMMAP, TBD_FLUSH, TBD_DEBUG, TBD_HOSTMAP, TBD_CAUSES };
 void tb_invalidate(struct guest_cpu *c, struct tb *tb, enum tb_death why);
 /* Invalidate every TB that overlaps [ram_addr, +len). Returns their number; *hit_running (may be NULL)
  * = the TB containing c->unwind_pc was hit.  The slow store path calls it for every store to a page

@@ -22,7 +22,7 @@ static bool refuse(struct guest_cpu *c, uint64_t pc)
     }
     hm_refuse(tb->key.phys_pc + r.guest_off);
     c->stat[ST_HM_REFUSED]++;
-    tb_invalidate(c, tb, TBD_DEBUG);
+    tb_invalidate(c, tb, TBD_HOSTMAP);
     return true;
 }
 

@@ -108,7 +108,7 @@ class Queries(unittest.TestCase):
         self.assertLessEqual(store['code-bytes'], store['used'])
         self.assertGreater(store['code-bytes'], store['blocks-live'] * 20)
         self.assertEqual(set(store['invalidated']),
-                         {'smc-self', 'smc-other', 'dma', 'memmap', 'flush', 'debug'})
+                         {'smc-self', 'smc-other', 'dma', 'memmap', 'flush', 'debug', 'hostmap'})
         dead = sum(store['invalidated'].values())
         self.assertLessEqual(store['blocks-live'] + dead, store['blocks-made'] * 1.01)
 
