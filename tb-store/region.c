@@ -69,7 +69,6 @@ static bool map_rwx(struct tb_store *s, unsigned mib, const char **why)
     }
     s->base = p;
     if (slack) {
-        /* Code spread over megabytes is hard on the host's instruction TLB. */
         size_t before = -(uintptr_t)p & (HUGE_PAGE - 1);
 
         s->base = p + before;
@@ -79,7 +78,7 @@ static bool map_rwx(struct tb_store *s, unsigned mib, const char **why)
         if (before < slack) {
             munmap(s->base + s->size, slack - before);
         }
-        madvise(s->base, s->size, s->vm->opt.no_huge_pages ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+        madvise(s->base, s->size, MADV_NOHUGEPAGE); /* but see region_take() */
     }
     s->rw_delta = 0;
     return true;
@@ -216,7 +215,15 @@ static struct tb_region *region_take(struct tb_store *s, bool cold, size_t need)
         r->cold = cold;
     }
     xbt_unlock(&s->lock);
-    return region_room(s, r) < need ? NULL : r;
+    if (region_room(s, r) < need) {
+        return NULL;
+    }
+    /* Code spread over megabytes is hard on the host's instruction TLB.  What is not executed gets small pages: new huge
+     * ones can cost milliseconds on a host that is itself virtual. */
+    if ((!cold || s->vm->opt.no_split) && !s->vm->opt.no_huge_pages && !s->rw_delta) {
+        madvise(r->start, (size_t)(r->end - r->start), MADV_HUGEPAGE);
+    }
+    return r;
 }
 
 static bool have_room(struct tb_store *s, struct tb_region **r, bool cold, size_t need)
