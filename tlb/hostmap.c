@@ -19,17 +19,6 @@
 
 #include "tlb/hostmap_int.h"
 
-#define PTE_P 1ull
-#define PTE_W 2ull
-#define PTE_U 4ull
-#define PTE_A 0x20ull
-#define PTE_D 0x40ull
-#define PTE_PS 0x80ull
-#define PTE_G 0x100ull
-#define PTE_NX (1ull << 63)
-#define PTE_ADDR 0x000ffffffffff000ull
-#define PTE_PKEY (15ull << 59)
-
 /* ---- RAM that can be mapped again ---- */
 #define RAMS 64u
 static struct ram { const uint8_t *host; uint64_t size, offset; int fd; } rams[RAMS];

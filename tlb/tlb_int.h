@@ -43,6 +43,18 @@
 #define EA_MASK_TAGGED ((TLB_TAGGED_SIZE - 1ull) << 12)
 #define TAG_INVALID 1ull
 
+/* Page-table entries (SDM vol. 3, tables 4-14 to 4-20). */
+#define PTE_P 1ull
+#define PTE_W 2ull
+#define PTE_U 4ull
+#define PTE_A 0x20ull
+#define PTE_D 0x40ull
+#define PTE_PS 0x80ull
+#define PTE_G 0x100ull
+#define PTE_PKEY (15ull << 59)
+#define PTE_NX (1ull << 63)
+#define PTE_ADDR 0x000ffffffffff000ull
+
 /* Six ASIDs with a kernel and a user PCID each is what Linux with page-table isolation rotates through. */
 #define TLB_SPACES 12
 #define TLB_TABLES (MMU_MODES * 2)
