@@ -249,6 +249,9 @@ static void test_timer(void)
         __asm__ volatile("sti; hlt; cli");
     }
     APIC(0x320) = 0x10040;
+    for (u32 i = 0; i < 100; i++) {             /* one more may have been requested before it was masked */
+        __asm__ volatile("sti; nop; cli");
+    }
     clear();
     APIC(0x380) = 0xffffffff;
     a = APIC(0x390);
