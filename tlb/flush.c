@@ -215,7 +215,7 @@ static void flush_address(struct guest_cpu *c, struct tlb_space *s, uint64_t lin
         struct tlb_space *o = &v->space[i];
         if (o->mapped && (o == s || global)) {
             page_clear(v, o, lin);
-            hm_flush_page(c, o, lin, 12);
+            hm_flush_page(c, o, lin);
             tlb_cc_clear_page(&o->user[0], lin);
             tlb_cc_clear_page(&o->user[1], lin);
         }
@@ -250,7 +250,7 @@ void tlb_flush_asid_page(struct guest_cpu *c, uint32_t asid, uint64_t lin)
         struct tlb_space *s = &v->space[i];
         if (s->mapped && s->asid == asid) {
             page_clear(v, s, lin);
-            hm_flush_page(c, s, lin, 12);
+            hm_flush_page(c, s, lin);
             tlb_cc_clear_page(&s->user[0], lin);
             tlb_cc_clear_page(&s->user[1], lin);
         }

@@ -4,7 +4,8 @@
  *
  * Does:    windows, the pages mapped in them and the page-table entries they stand for, mapping runs of pages that are
  *          contiguous in RAM with one call, dropping what a flush finds changed.
- * Leaves:  what is hot, and when, to hostmap_space.c, generated code's side to translator/x86-64/lower_mem.c, faults that the guest gets to translator/hostfault.c.
+ * Leaves:  what is hot, and when, to hostmap_space.c, generated code's side to translator/x86-64/lower_mem.c, faults
+ *          that the guest gets to translator/hostfault.c.
  *
  * A flush does not unmap what is unchanged: the architecture lets a processor load an entry again at any time, so a
  * flush followed by loading all entries that are present, accessed and allowed is a flush (SDM vol. 3, 4.10.2.3,
@@ -80,7 +81,6 @@ void *hm_reserve(uint64_t bytes, int prot)
 }
 
 /* ---- windows ---- */
-
 
 void hm_show(struct guest_cpu *c, struct hm_space *s)
 {
@@ -307,10 +307,7 @@ static inline uint64_t entry_get(const uint64_t *t, uint64_t lin, unsigned shift
 
 static inline uint64_t reserved_bits(const struct guest_cpu *c)
 {
-    unsigned bits = c->model.phys_bits ? c->model.phys_bits : 40;
-    uint64_t limit = bits >= 52 ? ~0ull : (1ull << bits) - 1;
-
-    return (PTE_ADDR & ~limit) | (c->efer & EFER_NXE ? 0 : PTE_NX);
+    return (PTE_ADDR & ~phys_limit_mask(c)) | (c->efer & EFER_NXE ? 0 : PTE_NX);
 }
 
 bool hm_mode_ok(const struct guest_cpu *c)
@@ -605,7 +602,7 @@ void hm_flush(struct guest_cpu *c, struct tlb_space *s)
     }
 }
 
-void hm_flush_page(struct guest_cpu *c, struct tlb_space *s, uint64_t lin, unsigned shift)
+void hm_flush_page(struct guest_cpu *c, struct tlb_space *s, uint64_t lin)
 {
     struct hostmap *h = c->hm;
 
@@ -613,25 +610,16 @@ void hm_flush_page(struct guest_cpu *c, struct tlb_space *s, uint64_t lin, unsig
         return;
     }
     struct hm_window *w = hm_window_of(h, s->hm, lin);
-    if (!w) {
+    struct hm_region *r = w ? hm_region_of(h, w, lin) : NULL;
+    if (!r || !r->n) {
         return;
     }
-    if (shift > REGION_BITS + 1) {
-        window_drop(h, w);
-        return;
-    }
-    struct hm_region *r = hm_region_of(h, w, lin), *other = hm_region_of(h, w, lin ^ 1u << REGION_BITS);
-    if (shift > 12 || (r && r->large)) {
-        if (r && r->n) {
-            run_drop(h, r, 0, PAGES);
-        }
-        if (other && other->n && shift > REGION_BITS) {
-            run_drop(h, other, 0, PAGES);
-        }
+    if (r->large) {
+        run_drop(h, r, 0, PAGES);
         return;
     }
     unsigned i = lin >> 12 & (PAGES - 1);
-    if (r && r->n && bit_get(r->mapped, i)) {
+    if (bit_get(r->mapped, i)) {
         run_drop(h, r, i, 1);
         h->calls++;
     }

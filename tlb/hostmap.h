@@ -41,8 +41,8 @@ void hm_detach(struct tlb_space *s);
 void hm_reset(struct guest_cpu *c);
 /* Flush of all pages: keeps those whose page-table entries are as they were when they were mapped. */
 void hm_flush(struct guest_cpu *c, struct tlb_space *s);
-/* INVLPG: drop the pages that agree with lin above bit `shift`. */
-void hm_flush_page(struct guest_cpu *c, struct tlb_space *s, uint64_t lin, unsigned shift);
+/* INVLPG: drop the page, or all that came with it from one large page. */
+void hm_flush_page(struct guest_cpu *c, struct tlb_space *s, uint64_t lin);
 /* As tlb_unwrite_page(). */
 void hm_unwrite_page(struct guest_cpu *c, uint64_t ram_addr);
 

@@ -217,6 +217,12 @@ static inline bool tlb_canonical(const struct guest_cpu *c, uint64_t lin)
     return (uint64_t)((int64_t)(lin << sh) >> sh) == lin;
 }
 
+static inline uint64_t phys_limit_mask(const struct guest_cpu *c)
+{
+    unsigned bits = c->model.phys_bits ? c->model.phys_bits : 40;
+    return bits >= 52 ? PTE_ADDR | 0xfff : (1ull << bits) - 1;
+}
+
 static inline uint64_t tlb_lin(const struct guest_cpu *c, uint64_t lin)
 {
     return cpu_lma(c) ? lin : (uint32_t)lin;

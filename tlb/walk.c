@@ -51,12 +51,6 @@ struct path {
     uint64_t npf_gpa, npf_info;
 };
 
-static inline uint64_t phys_limit_mask(const struct guest_cpu *c)
-{
-    unsigned bits = c->model.phys_bits ? c->model.phys_bits : 40;
-    return bits >= 52 ? PTE_ADDR | 0xfff : (1ull << bits) - 1;
-}
-
 /* The host page of a table, from a small cache that every full flush empties. */
 static inline uint8_t *table_page(struct guest_cpu *c, uint64_t gpa)
 {
