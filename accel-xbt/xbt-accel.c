@@ -162,64 +162,43 @@ static void set_tlb(Object *o, const char *v, Error **errp)
     }
 }
 
-static void get_tb_size(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
+/* numbers */
+static const struct number {
+    const char *name, *range, *text;
+    size_t off; /* in XbtAccelState */
+    int64_t min, max;
+} numbers[] = {
+    { "tb-size", "in MiB, from " stringify(XBT_TB_SIZE_MIN) " to " stringify(XBT_TB_SIZE_MAX),
+      "Code cache in MiB (1..2047, default 256)", offsetof(XbtAccelState, tb_size), XBT_TB_SIZE_MIN, XBT_TB_SIZE_MAX },
+    { "flush-every", "a number of blocks, from 0 (never) to 4294967295",
+      "Flush the code cache every N blocks (0 = never)", offsetof(XbtAccelState, flush_every), 0, UINT32_MAX },
+    { "hostmap-heat", "in milliseconds of user time, from 0 (at once) to 1000000",
+      "User time in ms that makes an address space hot (default 12)", offsetof(XbtAccelState, hostmap_heat), 0, 1000000 },
+};
+
+static uint32_t *number_field(Object *o, const struct number *n)
 {
-    visit_type_uint32(v, name, &XBT_ACCEL(o)->tb_size, errp);
+    return (uint32_t *)((char *)XBT_ACCEL(o) + n->off);
 }
 
-static void set_tb_size(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
+static void get_number(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
 {
-    int64_t mib;
-
-    if (!visit_type_int(v, name, &mib, errp)) {
-        return;
-    }
-    if (mib < XBT_TB_SIZE_MIN || mib > XBT_TB_SIZE_MAX) {
-        error_setg(errp, "Property 'tb-size' is in MiB, from %d to %d, not %" PRId64,
-                   XBT_TB_SIZE_MIN, XBT_TB_SIZE_MAX, mib);
-        return;
-    }
-    XBT_ACCEL(o)->tb_size = mib;
+    visit_type_uint32(v, name, number_field(o, opaque), errp);
 }
 
-static void get_flush_every(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
+static void set_number(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
 {
-    visit_type_uint32(v, name, &XBT_ACCEL(o)->flush_every, errp);
-}
+    const struct number *n = opaque;
+    int64_t x;
 
-static void set_flush_every(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
-{
-    int64_t n;
-
-    if (!visit_type_int(v, name, &n, errp)) {
+    if (!visit_type_int(v, name, &x, errp)) {
         return;
     }
-    if (n < 0 || n > UINT32_MAX) {
-        error_setg(errp, "Property 'flush-every' is a number of blocks, from 0 (never) to %u, not %" PRId64,
-                   UINT32_MAX, n);
+    if (x < n->min || x > n->max) {
+        error_setg(errp, "Property '%s' is %s, not %" PRId64, n->name, n->range, x);
         return;
     }
-    XBT_ACCEL(o)->flush_every = n;
-}
-
-static void get_hostmap_heat(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
-{
-    visit_type_uint32(v, name, &XBT_ACCEL(o)->hostmap_heat, errp);
-}
-
-static void set_hostmap_heat(Object *o, Visitor *v, const char *name, void *opaque, Error **errp)
-{
-    int64_t ms;
-
-    if (!visit_type_int(v, name, &ms, errp)) {
-        return;
-    }
-    if (ms < 0 || ms > 1000000) {
-        error_setg(errp, "Property 'hostmap-heat' is in milliseconds of user time, from 0 (at once) to 1000000, not %"
-                   PRId64, ms);
-        return;
-    }
-    XBT_ACCEL(o)->hostmap_heat = ms;
+    *number_field(o, n) = x;
 }
 
 /* on/off properties: one getter and setter each */
@@ -383,14 +362,10 @@ static void xbt_accel_class_init(ObjectClass *oc, void *data)
     ac->init_machine = xbt_init_machine;
     ac->allowed = &xbt_allowed;
 
-    object_class_property_add(oc, "tb-size", "int", get_tb_size, set_tb_size, NULL, NULL);
-    object_class_property_set_description(oc, "tb-size", "Code cache in MiB (1..2047, default 256)");
-    object_class_property_add(oc, "flush-every", "int", get_flush_every, set_flush_every, NULL, NULL);
-    object_class_property_set_description(oc, "flush-every",
-                                          "Flush the code cache every N blocks (0 = never)");
-    object_class_property_add(oc, "hostmap-heat", "int", get_hostmap_heat, set_hostmap_heat, NULL, NULL);
-    object_class_property_set_description(oc, "hostmap-heat",
-                                          "User time in ms that makes an address space hot (default 12)");
+    for (unsigned i = 0; i < ARRAY_SIZE(numbers); i++) {
+        object_class_property_add(oc, numbers[i].name, "int", get_number, set_number, NULL, (void *)&numbers[i]);
+        object_class_property_set_description(oc, numbers[i].name, numbers[i].text);
+    }
     add_str(oc, "dump", get_dump, set_dump, "Log stages: guest+ir+host+exit+exec");
     add_str(oc, "dump-filter", get_dump_filter, set_dump_filter, "Dump only blocks in lo-hi (hex)");
     add_str(oc, "tlb", get_tlb, set_tlb, "Software TLB: auto, flat or tagged");
