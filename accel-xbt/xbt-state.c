@@ -37,7 +37,8 @@ static const struct field fields[] = {
     FIELD(pat, pat),
     FIELD(misc_enable, msr_ia32_misc_enable),
     FIELD(mtrr_def_type, mtrr_deftype), FIELD(mtrr_fixed, mtrr_fixed), FIELD(mtrr_var, mtrr_var),
-    FIELD(svm.hsave, vm_hsave), FIELD(svm.int_ctl, int_ctl), FIELD(svm.ncr3, nested_cr3),
+    FIELD(svm.hsave, vm_hsave), FIELD(svm.ncr3, nested_cr3),
+    FIELD(feature_control, msr_ia32_feature_control), FIELD(spec_ctrl, spec_ctrl),
     FIELD(mcg_status, mcg_status), FIELD(mcg_ctl, mcg_ctl), FIELD(mce_banks, mce_banks),
 };
 #undef FIELD
@@ -115,13 +116,15 @@ static void svm_flags_get(const struct guest_cpu *c, CPUX86State *env)
 /* "A nested guest is running" goes with the VMCB's address: a migration stream with HF_GUEST_MASK in hflags is refused
  * by every QEMU built with KVM, whatever the accelerator (cpu_post_load()). */
 #define VMCB_NESTED 1u
+#define VMCB_VIRQ   2u /* so does V_IRQ: int_ctl itself migrates under TCG only */
 
 /* The rest, in the form in which it migrates.  The engine itself reads it from the VMCB again. */
 static void svm_get(const struct guest_cpu *c, CPUX86State *env)
 {
     const struct guest_svm *s = &c->svm;
 
-    env->vm_vmcb = s->vmcb | (s->nested ? VMCB_NESTED : 0);
+    env->vm_vmcb = s->vmcb | (s->nested ? VMCB_NESTED : 0) | (s->int_ctl & V_IRQ_PENDING ? VMCB_VIRQ : 0);
+    env->int_ctl = s->int_ctl;
     env->intercept = s->icpt[3] | (uint64_t)s->icpt[4] << 32;
     env->intercept_cr_read = (uint16_t)s->icpt[0];
     env->intercept_cr_write = (uint16_t)(s->icpt[0] >> 16);
@@ -137,6 +140,14 @@ static void svm_get(const struct guest_cpu *c, CPUX86State *env)
         env->nested_pg_mode |= s->host_efer & EFER_LMA ? PG_MODE_LMA : 0;
         env->nested_pg_mode |= s->host_efer & EFER_NXE ? PG_MODE_NXE : 0;
     }
+}
+
+/* Bits of TCG's hflags that x86_update_hflags() leaves alone: TCG takes them from a migration stream as they are. */
+static void derived_hflags_get(const struct guest_cpu *c, CPUX86State *env)
+{
+    env->hflags &= ~(HF_SMAP_MASK | HF_UMIP_MASK);
+    env->hflags |= (c->cr[4] & CR4_SMAP ? HF_SMAP_MASK : 0) | (c->cr[4] & CR4_UMIP ? HF_UMIP_MASK : 0);
+    cpu_sync_avx_hflag(env);
 }
 
 static void flags_get(const struct guest_cpu *c, CPUX86State *env)
@@ -163,6 +174,9 @@ static void flags_put(struct guest_cpu *c, const CPUX86State *env)
     c->svm.host_if = !!(env->hflags2 & HF2_HIF_MASK);
     c->svm.nested = env->vm_vmcb & VMCB_NESTED;
     c->svm.vmcb = env->vm_vmcb & ~0xfffull;
+    /* The rest of int_ctl does not change while a guest runs: svm_state_loaded() has it from the VMCB. */
+    c->svm.int_ctl = (env->v_tpr & V_TPR_BITS) | (env->vm_vmcb & VMCB_VIRQ ? V_IRQ_PENDING : 0) |
+                     (env->hflags2 & HF2_VGIF_MASK ? V_GIF_VALUE : 0);
 }
 
 /* ---- whole state ---- */
@@ -187,6 +201,7 @@ void xbt_state_get(struct xbt_cpu *x)
     xbt_fpu_get(env, c->fpu);
     env->tsc_offset = c->tsc_offset_guest - x->tsc_host_offset;
     x86_update_hflags(env);
+    derived_hflags_get(c, env);
 }
 
 void xbt_state_get_wake(struct xbt_cpu *x)

@@ -293,6 +293,7 @@ struct guest_cpu {
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t star, lstar, cstar, fmask, kernelgsbase;
     uint64_t tsc_aux, pat, tsc_offset_guest, tsc_adjust, tsc_deadline, misc_enable;
+    uint64_t feature_control, spec_ctrl;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[8][2];
     uint64_t mcg_status, mcg_ctl, mce_banks[10 * 4];
     uint64_t msr_other[16];      /* assigned by help_msr.c */

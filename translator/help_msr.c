@@ -11,7 +11,7 @@
 #include "translator/help_msr.h"
 
 /* struct guest_cpu.msr_other[] */
-enum { MO_FEATURE_CONTROL, MO_SPEC_CTRL, MO_DEBUGCTL, MO_HWCR, MO_SYSCFG, MO_COUNT };
+enum { MO_DEBUGCTL, MO_HWCR, MO_SYSCFG, MO_COUNT };
 _Static_assert(MO_COUNT <= 16, "msr_other[] is too small");
 
 #define MSR_TSC            0x10
@@ -258,11 +258,11 @@ static uint64_t *plain_reg(struct guest_cpu *c, uint32_t msr, enum check *ck)
     case MSR_MISC_ENABLE: return &c->misc_enable;
     case MSR_MCG_STATUS: return &c->mcg_status;
     case MSR_DEBUGCTL: return &c->msr_other[MO_DEBUGCTL];
-    case MSR_FEATURE_CONTROL: return c->model.vendor_amd ? NULL : &c->msr_other[MO_FEATURE_CONTROL];
+    case MSR_FEATURE_CONTROL: return c->model.vendor_amd ? NULL : &c->feature_control;
     case MSR_AMD_HWCR: return c->model.vendor_amd ? &c->msr_other[MO_HWCR] : NULL;
     case MSR_AMD_SYSCFG: return c->model.vendor_amd ? &c->msr_other[MO_SYSCFG] : NULL;
     case MSR_TSC_ADJUST: return c->model.f7_ebx & EBX7_TSC_ADJUST ? &c->tsc_adjust : NULL;
-    case MSR_SPEC_CTRL: return c->model.f7_edx & EDX7_SPEC_CTRL ? &c->msr_other[MO_SPEC_CTRL] : NULL;
+    case MSR_SPEC_CTRL: return c->model.f7_edx & EDX7_SPEC_CTRL ? &c->spec_ctrl : NULL;
     default: return NULL;
     }
 }

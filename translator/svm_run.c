@@ -395,7 +395,7 @@ void svm_vmrun(struct guest_cpu *c, uint64_t vmcb, uint64_t next)
 void svm_state_loaded(struct guest_cpu *c)
 {
     struct guest_svm *s = &c->svm;
-    uint32_t int_ctl = s->int_ctl;
+    uint32_t int_ctl = s->int_ctl, moves = V_TPR_BITS | V_IRQ_PENDING;
 
     s->npt = 0;
     s->asid = 0;
@@ -410,7 +410,8 @@ void svm_state_loaded(struct guest_cpu *c)
 
     read_control(c, &p);
     world_read(c, &h, &w);
-    s->int_ctl = int_ctl;
+    moves |= s->int_ctl & V_GIF_ON ? V_GIF_VALUE : 0;
+    s->int_ctl = (s->int_ctl & ~moves) | (int_ctl & moves);
     if (!s->asid || !world_ok(c, &w)) {
         s->asid = 1; /* the memory is not what it was when the state was saved */
         s->npt = 0;
