@@ -188,7 +188,7 @@ static unsigned host_poll(struct guest_cpu *c)
     qatomic_set(&cs->exit_request, 0);
     smp_mb(); /* before looking at what the kicker set */
     req = qatomic_read(&cs->interrupt_request);
-    if (unlikely(req & ~(CPU_INTERRUPT_HARD | CPU_INTERRUPT_NMI)) ||
+    if (unlikely(req & ~(CPU_INTERRUPT_HARD | CPU_INTERRUPT_NMI | CPU_INTERRUPT_MCE)) ||
         x->x86->env.a20_mask != (int32_t)c->a20_mask) {
         r = poll_slow(x);
         req = qatomic_read(&cs->interrupt_request);
@@ -198,6 +198,9 @@ static unsigned host_poll(struct guest_cpu *c)
     }
     if (req & CPU_INTERRUPT_NMI) {
         r |= POLL_NMI;
+    }
+    if (req & CPU_INTERRUPT_MCE) {
+        r |= POLL_MCE;
     }
     if (qatomic_read(&cs->stop) || cs->unplug || !cpu_work_list_empty(cs)) {
         r |= POLL_STOP;
@@ -223,6 +226,13 @@ static void ack_nmi(struct guest_cpu *c)
 {
     xbt_bql_lock();
     xbt_cpu_of(c)->cs->interrupt_request &= ~CPU_INTERRUPT_NMI;
+    xbt_bql_unlock();
+}
+
+static void ack_mce(struct guest_cpu *c)
+{
+    xbt_bql_lock();
+    xbt_cpu_of(c)->cs->interrupt_request &= ~CPU_INTERRUPT_MCE;
     xbt_bql_unlock();
 }
 
@@ -335,6 +345,7 @@ const struct xbt_host_ops xbt_host_ops = {
     .poll = host_poll,
     .ack_interrupt = ack_interrupt,
     .ack_nmi = ack_nmi,
+    .ack_mce = ack_mce,
     .set_cr8 = set_cr8,
     .get_cr8 = get_cr8,
     .get_apic_base = get_apic_base,

@@ -239,7 +239,7 @@ void xbt_state_put(struct xbt_cpu *x)
     c->exc_dr6 = 0;
     c->unwind_pc = 0;
     c->commit.active = 0;
-    c->intr_pending = c->nmi_pending = 0;
+    c->intr_pending = c->nmi_pending = c->mce_pending = 0;
     c->special_tf = c->in_special = 0;
     c->halted = x->cs->halted;
     c->shutdown = 0;

@@ -99,10 +99,6 @@ bool xbt_vcpu_events(struct xbt_cpu *x)
     if (cs->interrupt_request & CPU_INTERRUPT_TPR) {
         cs->interrupt_request &= ~CPU_INTERRUPT_TPR; /* TPR access reports are for in-kernel APICs */
     }
-    if (cs->interrupt_request & CPU_INTERRUPT_MCE) {
-        cs->interrupt_request &= ~CPU_INTERRUPT_MCE;
-        warn_report_once("xbt: injected machine checks are not delivered");
-    }
     /* No SMM, no virtual interrupts; EXITTB only says "A20 may have changed". */
     cs->interrupt_request &= ~(CPU_INTERRUPT_SMI | CPU_INTERRUPT_VIRQ | CPU_INTERRUPT_EXITTB);
     if (!cs->vcpu_dirty) {

@@ -416,6 +416,17 @@ void take_nmi(struct guest_cpu *c)
     cpu_interrupt(c, EXC_NMI, false, false, 0, c->rip);
 }
 
+/* #MC is an abort (SDM vol. 3, 15.10): nothing is said of the instruction, but QEMU's come between two of them. */
+void take_mce(struct guest_cpu *c)
+{
+    fpu_park(c);
+    c->host->ack_mce(c);
+    c->mce_pending = 0;
+    c->halted = 0;
+    c->exc_has_error = 0;
+    c->exc_vector = EXC_MC;
+}
+
 static void flush_cache(struct guest_cpu *c)
 {
     tb_flush(c);
@@ -444,6 +455,7 @@ static bool handle_requests(struct guest_cpu *c)
         unsigned ev = c->host->poll(c);
         c->intr_pending = (uint8_t)((c->intr_pending & ~INTR_PHYSICAL) | (ev & POLL_INTR ? INTR_PHYSICAL : 0));
         c->nmi_pending = (ev & POLL_NMI) != 0;
+        c->mce_pending = (ev & POLL_MCE) != 0;
         tb_check_dma(c);
         if ((ev & POLL_INIT_HELD) && c->svm.nested && c->svm.gif && svm_wants(c, VMEXIT_INIT)) {
             svm_exit_now(c, VMEXIT_INIT, 0, 0);
@@ -635,6 +647,10 @@ static bool take_pending(struct guest_cpu *c)
     if (c->nmi_pending && !c->nmi_masked && c->shadow != 2) {
         c->nmi_pending = 0;
         take_nmi(c);
+        return true;
+    }
+    if (c->mce_pending && c->shadow != 2) {
+        take_mce(c);
         return true;
     }
     if (c->intr_pending && (c->eflags & FL_IF) && !c->shadow) {

@@ -20,6 +20,7 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
 /* The pending external interrupt or NMI, deliverable now: acknowledge and deliver. */
 void take_interrupt(struct guest_cpu *c);
 void take_nmi(struct guest_cpu *c);
+void take_mce(struct guest_cpu *c);
 /* Deliver an exception that a hypervisor injects (help_int.c). */
 void cpu_deliver_injected(struct guest_cpu *c, unsigned vector, bool has_error, uint32_t error,
                           uint64_t return_rip);

@@ -278,6 +278,7 @@ struct guest_cpu {
     uint8_t  old_shadow, old_rf; /* of the running special block, for dbg_restart */
     uint64_t bp_made[4];         /* addresses of the instruction breakpoints that HF_BP blocks were made for */
     uint8_t  bp_made_mask;
+    uint8_t  mce_pending;        /* the host reported a machine check not yet taken */
     uint64_t flush_epoch;        /* counts code cache flushes seen by this vCPU */
     uint32_t pkru, pkrs;
 

@@ -21,6 +21,7 @@
 #define POLL_INIT   4u  /* handled by the embedder: it reset the CPU state; reload everything */
 #define POLL_STOP   8u  /* return from xbt_vcpu_run() */
 #define POLL_SMI    16u
+#define POLL_MCE    64u /* a machine check */
 #define POLL_INIT_HELD 32u /* an INIT waits for GIF or for the engine's #VMEXIT (svm.h) */
 
 struct xbt_host_ops {
@@ -35,6 +36,7 @@ struct xbt_host_ops {
     /* Acknowledge the pending external interrupt: its vector, or -1 if it went away. */
     int (*ack_interrupt)(struct guest_cpu *c);
     void (*ack_nmi)(struct guest_cpu *c);
+    void (*ack_mce)(struct guest_cpu *c);
     /* The guest's TSC.  NULL: the host's plus c->tsc_offset_guest, which is read without parking the FP state. */
     uint64_t (*read_tsc)(struct guest_cpu *c);
     void (*write_tsc)(struct guest_cpu *c, uint64_t val);

@@ -100,6 +100,10 @@ bool svm_take_pending(struct guest_cpu *c)
         take_nmi(c);
         return true;
     }
+    if (c->mce_pending && c->shadow != 2) {
+        take_mce(c); /* intercepted as the exception that it is */
+        return true;
+    }
     if ((c->intr_pending & INTR_PHYSICAL) && physical_allowed(c)) {
         if (svm_wants(c, VMEXIT_INTR)) {
             svm_exit_now(c, VMEXIT_INTR, 0, 0);

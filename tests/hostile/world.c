@@ -67,7 +67,7 @@ static void device_event(void)
         cpu_kick(W->c, XREQ_POLL);
         break;
     case 2:
-        W->pending |= POLL_NMI;
+        W->pending |= W->events & 1 ? POLL_NMI : POLL_MCE;
         cpu_kick(W->c, XREQ_POLL);
         break;
     case 3:
@@ -137,6 +137,10 @@ static int ack_interrupt(struct guest_cpu *c)
 }
 
 static void ack_nmi(struct guest_cpu *c)
+{
+}
+
+static void ack_mce(struct guest_cpu *c)
 {
 }
 
@@ -227,7 +231,7 @@ static void log_text(const char *text)
 
 static const struct xbt_host_ops ops = {
     .mmio_read = mmio_read, .mmio_write = mmio_write, .pio_read = pio_read, .pio_write = pio_write,
-    .poll = poll_devices, .ack_interrupt = ack_interrupt, .ack_nmi = ack_nmi, .read_tsc = read_tsc,
+    .poll = poll_devices, .ack_interrupt = ack_interrupt, .ack_nmi = ack_nmi, .ack_mce = ack_mce, .read_tsc = read_tsc,
     .write_tsc = write_tsc, .set_cr8 = set_cr8, .get_cr8 = get_cr8, .get_apic_base = get_apic_base,
     .set_apic_base = set_apic_base, .rdmsr = rdmsr, .wrmsr = wrmsr, .cpuid = cpuid, .set_ferr = set_ferr,
     .code_page_watch = code_page_watch, .code_page_dma = code_page_dma, .mark_dirty = mark_dirty, .log = log_text,

@@ -79,6 +79,10 @@ void take_nmi(struct guest_cpu *cpu)
 {
     cpu->nmi_pending = 0;
 }
+void take_mce(struct guest_cpu *cpu)
+{
+    cpu->mce_pending = 0;
+}
 void tb_check_dma(struct guest_cpu *cpu)
 {
     (void)cpu;

@@ -137,6 +137,10 @@ static void held_back(void)
     CHECK_EQ(INSN(0x0f, 0x01, 0xdc), HELP_LOOP); /* STGI */
     CHECK(svm_take_pending(c));
     CHECK_EQ(c->nmi_pending, 0);
+    c->mce_pending = 1;
+    c->eflags &= ~FL_IF;
+    CHECK(svm_take_pending(c));
+    CHECK_EQ(c->mce_pending, 0);
     /* intercepted: it stays pending for the host */
     start();
     *v32(VMCB_INTERCEPT + 12) = 3;
