@@ -261,6 +261,23 @@ static bool host_ok(Error **errp)
     return true;
 }
 
+/* mlockall() comes after the machine has been made, and would fill what the flat tables reserve. */
+static bool obey_mem_lock(Error **errp)
+{
+    struct xbt_options *o = &xbt_vm.opt;
+
+    if (enable_mlock && o->tlb_force == TLB_FLAT) {
+        error_setg(errp, "xbt: tlb=flat reserves 3 TiB of address space, which -overcommit mem-lock=on would lock: "
+                   "use tlb=auto or tlb=tagged");
+        return false;
+    }
+    if (enable_mlock) {
+        o->tlb_force = TLB_TAGGED;
+        o->no_hostmap = true;
+    }
+    return true;
+}
+
 static bool check_machine(MachineState *ms, Error **errp)
 {
     if (ms->smp.max_cpus > XBT_MAX_CPUS) {
@@ -299,6 +316,9 @@ static bool start_engine(const XbtAccelState *s, Error **errp)
     const char *why = NULL;
 
     fill_options(s);
+    if (!obey_mem_lock(errp)) {
+        return false;
+    }
     xbt_vm.phys = physmap_new();
     if (!xbt_vm.phys) {
         error_setg(errp, "xbt: no memory for the physical memory map");

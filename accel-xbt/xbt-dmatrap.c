@@ -11,6 +11,9 @@
  *   SIGTRAP behind the instruction   the bit is set: protect again; every vCPU gets an exit request and loses its
  *                                    cross-page ids
  *
+ * A display's memory may share a page of the bitmap with code, and its every write is marked: the two instructions that
+ * do so are executed by the first handler, through the alias, with no second signal.
+ *
  * Then the device goes on to its completion.  A guest that sees it, in RAM, finds one of the two at its next backward,
  * indirect or cross-page exit, comes to the vCPU loop and there to tb_check_dma(), which finds the bit.
  * Left: forward jumps within the page that is written (tb_check_dma() at the next exit of another kind).
@@ -114,6 +117,53 @@ static bool concerns_code(const uint8_t *addr)
     return false;
 }
 
+/* ---- the instructions of QEMU's bitmap_set_atomic() and bitmap_copy_and_clear_atomic() ---- */
+
+static const uint8_t greg_of[16] = {
+    13 /* RAX */, 14 /* RCX */, 12 /* RDX */, 11 /* RBX */, 15 /* RSP */, 10 /* RBP */, 9 /* RSI */, 8 /* RDI */,
+    0 /* R8 */, 1, 2, 3, 4, 5, 6, 7 /* R15 */
+};
+#define GREG_RIP 16
+
+/* Bytes of ModRM, SIB and displacement of a memory operand (SDM vol. 2, tables 2-2 and 2-3). */
+static unsigned modrm_length(const uint8_t *p)
+{
+    unsigned mod = p[0] >> 6, rm = p[0] & 7, n = 1 + (rm == 4);
+
+    if (mod == 1) {
+        return n + 1;
+    }
+    return n + (mod == 2 || rm == 5 || (rm == 4 && (p[1] & 7) == 5) ? 4 : 0);
+}
+
+/* LOCK OR m64,r64 or XCHG m64,r64 on the word at addr: done, and RIP is behind it.  No caller uses the flags of the OR. */
+static bool do_here(ucontext_t *uc, uint8_t *addr)
+{
+    greg_t *greg = uc->uc_mcontext.gregs;
+    const uint8_t *p = (const uint8_t *)greg[GREG_RIP];
+    const struct block *b = block_of(addr);
+    size_t word = (size_t)(addr - b->ro) / sizeof(long);
+    unsigned long *at = (unsigned long *)b->rw + word;
+    bool lock = *p == 0xf0;
+    greg_t *reg;
+
+    p += lock;
+    if ((p[0] & 0xf8) != 0x48 || p[1] != (lock ? 0x09 : 0x87) || p[2] >= 0xc0 || (uintptr_t)addr % sizeof(long)) {
+        return false;
+    }
+    reg = &greg[greg_of[(p[2] >> 3 & 7) | (p[0] & 4 ? 8 : 0)]];
+    if (!lock) {
+        *reg = qatomic_xchg(at, *reg);
+    } else {
+        qatomic_or(at, *reg);
+        if (*reg & qatomic_read(&b->code[word])) {
+            tell_vcpus();
+        }
+    }
+    greg[GREG_RIP] = (greg_t)(p + 2 + modrm_length(p + 2));
+    return true;
+}
+
 static void on_segv(int sig, siginfo_t *si, void *ctx)
 {
     uint8_t *addr = si->si_addr, *page = addr - (uintptr_t)addr % BITMAP_PAGE;
@@ -122,6 +172,9 @@ static void on_segv(int sig, siginfo_t *si, void *ctx)
 
     if (si->si_code != SEGV_ACCERR || !block_of(addr)) {
         pass_on(&old_segv, sig, si, ctx);
+        return;
+    }
+    if (do_here(uc, addr)) {
         return;
     }
     s = step_of(syscall(SYS_gettid), true);

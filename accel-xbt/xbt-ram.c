@@ -4,7 +4,8 @@
  *
  * RAM that QEMU shares already (memory-backend-memfd, or -file with share=on) is entered as it is.  Anonymous memory,
  * what -m alone gives, gets a file: a memfd is mapped in its place, at the same address, before a device or the guest
- * knows of it.  It stays anonymous, and its pages stay out of hot mappings, when
+ * knows of it.  QEMU is told of the file: it must punch holes where a balloon discards pages, and closes it in the end.
+ * RAM stays anonymous, and its pages stay out of hot mappings, when
  *   - somebody has decided where its pages come from (NUMA policy, preallocation),
  *   - a migration comes in: postcopy relies on anonymous memory,
  *   - the kernel refuses.
@@ -15,18 +16,19 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include "accel-xbt/xbt-accel.h"
+#include "exec/ramblock.h"
 #include "migration/misc.h"
 #include "tlb/hostmap.h"
 
 bool migrate_background_snapshot(void); /* migration.h is not installed */
 
 #define MIN_SIZE (16 * MiB) /* smaller ones are firmware and video memory */
+#define FILE_NAME "xbt-ram"
 #define CHUNK (1u << 18)    /* pages looked at with one mincore() */
 
 struct shared_ram {
     MemoryRegion *mr;
     uint8_t *host;
-    int fd; /* ours, or -1 */
 };
 static GArray *blocks;
 
@@ -63,7 +65,7 @@ static bool copy_resident(uint8_t *to, const uint8_t *from, uint64_t size)
 
 static int give_file(uint8_t *host, uint64_t size)
 {
-    int fd = memfd_create("xbt-ram", MFD_CLOEXEC);
+    int fd = memfd_create(FILE_NAME, MFD_CLOEXEC);
     uint8_t *tmp = MAP_FAILED;
     bool ok = false;
 
@@ -88,10 +90,20 @@ static int give_file(uint8_t *host, uint64_t size)
     return fd;
 }
 
+/* RAM that left the memory map and comes again has the file that it got the first time. */
+static bool is_our_file(int fd)
+{
+    g_autofree char *name = g_strdup_printf("/proc/self/fd/%d", fd);
+    char to[32];
+    ssize_t n = readlink(name, to, sizeof(to) - 1);
+
+    return n > 0 && (to[n] = 0, g_str_has_prefix(to, "/memfd:" FILE_NAME));
+}
+
 void xbt_ram_share(MemoryRegion *mr)
 {
     uint64_t size = memory_region_size(mr);
-    struct shared_ram b = { mr, memory_region_get_ram_ptr(mr), -1 };
+    struct shared_ram b = { mr, memory_region_get_ram_ptr(mr) };
     int fd = memory_region_get_fd(mr);
 
     if (xbt_vm.opt.no_hostmap || !xbt_vm.opt.host_bmi2 || memory_region_is_rom(mr) || memory_region_is_ram_device(mr) ||
@@ -107,7 +119,7 @@ void xbt_ram_share(MemoryRegion *mr)
         }
     }
     if (fd >= 0) {
-        if (!qemu_ram_is_shared(mr->ram_block)) {
+        if (!qemu_ram_is_shared(mr->ram_block) && !is_our_file(fd)) {
             return;
         }
     } else {
@@ -115,7 +127,7 @@ void xbt_ram_share(MemoryRegion *mr)
             runstate_check(RUN_STATE_INMIGRATE) || !default_policy(b.host)) {
             return;
         }
-        fd = b.fd = give_file(b.host, size);
+        fd = mr->ram_block->fd = give_file(b.host, size);
     }
     if (fd >= 0) {
         hm_ram_add(b.host, size, fd, 0);
@@ -130,9 +142,6 @@ void xbt_ram_forget(MemoryRegion *mr)
 
         if (b->mr == mr) {
             hm_ram_del(b->host);
-            if (b->fd >= 0) {
-                close(b->fd);
-            }
             g_array_remove_index_fast(blocks, i);
             return;
         }
