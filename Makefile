@@ -11,7 +11,7 @@ MESON_BUILD := $(BUILD)/meson
 ACCEL ?= xbt
 MESON_OPTIONS ?=
 
-.PHONY: help boot build check check-options check-sanitize fuzz fuzz-guest bench bench-all guest guest32 rootfs matrix suites deps headers clean distclean
+.PHONY: help boot build check check-options check-sanitize check-tsan fuzz fuzz-guest bench bench-all guest guest32 rootfs matrix suites deps headers clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "                off and all on (scripts/check-options -h)"
 	@echo "make check-sanitize"
 	@echo "                the engine's tests under ASan and UBSan"
+	@echo "make check-tsan the engine's threads under ThreadSanitizer, longer than in make check"
 	@echo "make fuzz       random programs against the bare host until stopped"
 	@echo "                (SEED=, COUNT=, MODE=, MACHINE=: scripts/fuzz.sh)"
 	@echo "make fuzz-guest hostile guests until stopped (SEED=, COUNT=)"
@@ -73,6 +74,9 @@ check-options: build guest rootfs
 
 check-sanitize: deps
 	@scripts/check-sanitize.sh $(BUILD)
+
+check-tsan: build
+	@scripts/check.sh $(MESON_BUILD) --suite tsan --repeat 10
 
 fuzz: build
 	@scripts/fuzz.sh $(MESON_BUILD)

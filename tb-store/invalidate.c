@@ -97,6 +97,10 @@ static unsigned invalidate_in_page(struct guest_cpu *c, struct tb_store *s, uint
     hash_prepare(s, c);
     xbt_lock(&s->lock);
     killed = kill_in_page_locked(s, ram_addr, d, lo, hi, why, &offs, run, hit);
+    if (killed) {
+        /* Nor what another vCPU has begun since, as a copy of a block that has died now (relocate.c). */
+        __atomic_add_fetch(&d->gen, 1, __ATOMIC_SEQ_CST);
+    }
     if (killed && (why == TBD_SMC_SELF || why == TBD_SMC_OTHER)) {
         rewrite_note_locked(s, d, ram_addr, n);
     }

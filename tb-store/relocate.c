@@ -17,11 +17,12 @@
 
 #include <sys/mman.h>
 
-/* The last TB made of some bytes of RAM.  Direct mapped: a TB that is not found is translated. */
+/* The last TB made of some bytes of RAM.  Direct mapped: a TB that is not found is translated.  One word, since others
+ * read it without a lock: the TB's offset in the cache, and the number of flushes, at the next of which it is gone. */
 #define TWIN_BITS 16
+#define TWIN_TB_BITS 27u /* of at most 2 GiB in units of TB_ALIGN */
 struct tb_twin {
-    struct tb *tb;
-    uint64_t flushes;    /* tb is valid until the next flush */
+    uint64_t v;
 };
 
 bool twins_init(struct tb_store *s)
@@ -47,21 +48,25 @@ void twin_note_locked(struct tb_store *s, struct tb *tb)
 {
     xbt_assert_locked(&s->lock);
     if (tb->fix) {
-        *twin_slot(s, &tb->key) = (struct tb_twin){tb, s->flushes};
+        uint64_t at = (uint64_t)((uint8_t *)tb - s->base) / TB_ALIGN;
+
+        __atomic_store_n(&twin_slot(s, &tb->key)->v, s->flushes << TWIN_TB_BITS | at, __ATOMIC_RELEASE);
     }
 }
 
 static struct tb *twin_find(struct tb_store *s, const struct tb_key *k)
 {
-    const struct tb_twin *t = twin_slot(s, k);
+    uint64_t v = __atomic_load_n(&twin_slot(s, k)->v, __ATOMIC_ACQUIRE);
+    struct tb *tb = (struct tb *)(s->base + (v & ((1ull << TWIN_TB_BITS) - 1)) * TB_ALIGN);
     const struct tb_key *have;
 
-    if (!t->tb || t->flushes != s->flushes || t->tb->invalid) {
+    if (!v || v >> TWIN_TB_BITS != s->flushes << TWIN_TB_BITS >> TWIN_TB_BITS ||
+        __atomic_load_n(&tb->invalid, __ATOMIC_ACQUIRE)) {
         return NULL;
     }
-    have = &t->tb->key;
+    have = &tb->key;
     return have->phys_pc == k->phys_pc && have->hflags == k->hflags && have->cs_base == k->cs_base &&
-           have->cs_limit == k->cs_limit ? t->tb : NULL;
+           have->cs_limit == k->cs_limit ? tb : NULL;
 }
 
 /* Code of a hot space (tlb/hostmap.h) knows bits 47..40 of operands relative to RIP. */

@@ -18,30 +18,35 @@ static inline struct tb_rewrite *slot(struct tb_store *s, uint64_t ram_addr)
     return &s->rewrite[(ram_addr ^ ram_addr >> 12) & (REWRITE_SLOTS - 1)];
 }
 
+/* Readers take no lock: one word.  The RAM address in bits 0..39, the length in 48..55, the count in 56..63. */
+#define LEN_SHIFT   48
+#define COUNT_SHIFT 56
+#define ADDR(v)     ((v) & ((1ull << RAM_ADDR_BITS) - 1))
+#define LEN(v)      ((unsigned)((v) >> LEN_SHIFT & 0xff))
+#define COUNT(v)    ((unsigned)((v) >> COUNT_SHIFT))
+
 void rewrite_note_locked(struct tb_store *s, struct tb_page *d, uint64_t ram_addr, unsigned len)
 {
     struct tb_rewrite *r = slot(s, ram_addr);
+    unsigned count = ADDR(r->v) == ram_addr ? COUNT(r->v) : 0;
 
     xbt_assert_locked(&s->lock);
-    if (r->ram_addr != ram_addr) {
-        *r = (struct tb_rewrite){ .ram_addr = ram_addr };
-    }
-    r->len = (uint8_t)(len < 255 ? len : 255);
-    r->count += r->count < 255;
-    d->rewritten = 1;
+    __atomic_store_n(&r->v, ram_addr | (uint64_t)(len < 255 ? len : 255) << LEN_SHIFT |
+                     (uint64_t)(count < 255 ? count + 1 : 255) << COUNT_SHIFT, __ATOMIC_RELAXED);
+    __atomic_store_n(&d->rewritten, 1, __ATOMIC_RELAXED);
 }
 
 bool tb_is_rewritten(struct tb_store *s, uint64_t ram_addr, unsigned len)
 {
     const struct tb_page *d = page_get(s, ram_addr);
 
-    if (!d || !d->rewritten) {
+    if (!d || !__atomic_load_n(&d->rewritten, __ATOMIC_RELAXED)) {
         return false;
     }
     for (unsigned i = 0; i < len; i++) {
-        const struct tb_rewrite *r = slot(s, ram_addr + i);
+        uint64_t v = __atomic_load_n(&slot(s, ram_addr + i)->v, __ATOMIC_RELAXED);
 
-        if (r->ram_addr == ram_addr + i && r->count >= REWRITES && i + r->len <= len) {
+        if (ADDR(v) == ram_addr + i && COUNT(v) >= REWRITES && i + LEN(v) <= len) {
             return true;
         }
     }

@@ -74,8 +74,7 @@ struct tb_fine {
 
 /* What a store changed that killed blocks. */
 struct tb_rewrite {
-    uint64_t ram_addr;
-    uint8_t len, count;
+    uint64_t v;        /* rewrite.c */
 };
 #define REWRITE_SLOTS 1024u
 

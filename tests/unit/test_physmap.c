@@ -94,14 +94,14 @@ static void *reader(void *arg)
     }
     return NULL;
 }
-static void test_concurrent(void)
+static void test_concurrent(unsigned rounds)
 {
     pthread_t t;
 
     shared = physmap_new();
     physmap_set(shared, 0x1000, 0x1000, (uint8_t *)0x10001000, 0x1000, PHYS_RAM);
     pthread_create(&t, NULL, reader, NULL);
-    for (unsigned i = 0; i < 200000; i++) {
+    for (unsigned i = 0; i < rounds; i++) {
         uint64_t at = (uint64_t)(i % 64) << 34;
         physmap_set(shared, at + 0x2000, 0x3000, (uint8_t *)0x20002000, 0x5002000, PHYS_RAM);
         physmap_set(shared, at + 0x2000, 0x3000, NULL, 0, 0);
@@ -111,10 +111,10 @@ static void test_concurrent(void)
     physmap_free(shared);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     test_basic();
     test_random();
-    test_concurrent();
+    test_concurrent(argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 200000);
     return 0;
 }

@@ -51,7 +51,7 @@ void tlb_unwrite_page(struct guest_cpu *c, uint64_t ram_addr)
 void tlb_jc_clear(struct guest_cpu *c)
 {
     (void)c;
-    env.jc_clears++;
+    __atomic_add_fetch(&env.jc_clears, 1, __ATOMIC_RELAXED);
 }
 void tlb_jc_remove(struct guest_cpu *c, uint64_t lip, void *host)
 {
@@ -68,7 +68,7 @@ static uint64_t env_mark[ENV_PAGES / 64];
 
 static inline void env_dma(uint64_t ram_addr)
 {
-    env_mark[ram_addr >> 18] |= 1ull << ((ram_addr >> 12) & 63);
+    __atomic_or_fetch(&env_mark[ram_addr >> 18], 1ull << ((ram_addr >> 12) & 63), __ATOMIC_SEQ_CST);
 }
 static inline void env_code_page_watch(struct guest_cpu *c, uint64_t ram_addr, bool on)
 {
