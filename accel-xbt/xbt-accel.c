@@ -14,9 +14,19 @@
 
 #include <cpuid.h>
 
-bool xbt_allowed;
+bool xbt_allowed, xbt_single_thread;
 struct xbt_vm xbt_vm;
 struct xbt_cpu xbt_cpus[XBT_MAX_CPUS];
+
+struct xbt_cpu *xbt_cpu_next(struct xbt_cpu *x)
+{
+    for (x = x ? x + 1 : xbt_cpus; x < xbt_cpus + XBT_MAX_CPUS; x++) {
+        if (x->cs) {
+            return x;
+        }
+    }
+    return NULL;
+}
 
 /* ---- properties ---- */
 
@@ -138,6 +148,20 @@ static void set_perfmap(Object *o, const char *v, Error **errp)
         }
     }
     error_setg(errp, "Property 'perfmap' is on, off, map or jitdump, not '%s'", v);
+}
+
+static char *get_thread(Object *o, Error **errp)
+{
+    return g_strdup(XBT_ACCEL(o)->single_thread ? "single" : "multi");
+}
+
+static void set_thread(Object *o, const char *v, Error **errp)
+{
+    if (strcmp(v, "single") && strcmp(v, "multi")) {
+        error_setg(errp, "Property 'thread' is single or multi, not '%s'", v);
+        return;
+    }
+    XBT_ACCEL(o)->single_thread = !strcmp(v, "single");
 }
 
 static char *get_tlb(Object *o, Error **errp)
@@ -281,7 +305,7 @@ static bool obey_mem_lock(Error **errp)
 static bool check_machine(MachineState *ms, Error **errp)
 {
     if (ms->smp.max_cpus > XBT_MAX_CPUS) {
-        error_setg(errp, "xbt runs one vCPU in this version, -smp asks for %u: use -smp 1", ms->smp.max_cpus);
+        error_setg(errp, "xbt runs up to %d vCPUs, -smp asks for %u", XBT_MAX_CPUS, ms->smp.max_cpus);
         return false;
     }
     if (!object_dynamic_cast(OBJECT(ms), TYPE_X86_MACHINE)) {
@@ -311,7 +335,7 @@ static int refuse(Error *err)
     return -EINVAL;
 }
 
-static bool start_engine(const XbtAccelState *s, Error **errp)
+static bool start_engine(const XbtAccelState *s, unsigned max_cpus, Error **errp)
 {
     const char *why = NULL;
 
@@ -319,6 +343,8 @@ static bool start_engine(const XbtAccelState *s, Error **errp)
     if (!obey_mem_lock(errp)) {
         return false;
     }
+    xbt_vm.max_cpus = max_cpus;
+    xbt_single_thread = s->single_thread;
     xbt_vm.phys = physmap_new();
     if (!xbt_vm.phys) {
         error_setg(errp, "xbt: no memory for the physical memory map");
@@ -336,7 +362,7 @@ static int xbt_init_machine(MachineState *ms)
     XbtAccelState *s = XBT_ACCEL(ms->accelerator);
     Error *err = NULL;
 
-    if (!xbt_abi_check(&err) || !host_ok(&err) || !check_machine(ms, &err) || !start_engine(s, &err)) {
+    if (!xbt_abi_check(&err) || !host_ok(&err) || !check_machine(ms, &err) || !start_engine(s, ms->smp.max_cpus, &err)) {
         return refuse(err);
     }
     xbt_signals_install();
@@ -393,6 +419,8 @@ static void xbt_accel_class_init(ObjectClass *oc, void *data)
             "on (both), map, jitdump");
     add_str(oc, "host-features", get_host_features, set_host_features, "For tests: no-bmi2+no-avx");
     add_bool(oc, "one-insn", get_one_insn, set_one_insn, "One instruction per block");
+    object_class_property_add_str(oc, "thread", get_thread, set_thread);
+    object_class_property_set_description(oc, "thread", "multi: a thread for each vCPU; single: one for all, in turn");
     add_bool(oc, "wx", get_wx, set_wx, "Never map the code cache writable and executable at one address");
     add_bool(oc, "relocate-check", get_relocate_check, set_relocate_check,
              "For tests: translate what is copied for another linear address, too, and compare");

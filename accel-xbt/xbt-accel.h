@@ -16,7 +16,7 @@
 #include "accel-xbt/xbt-engine.h"
 
 #define TYPE_XBT_ACCEL ACCEL_CLASS_NAME("xbt")
-#define XBT_MAX_CPUS 1
+#define XBT_MAX_CPUS 255 /* xAPIC ids */
 #define XBT_TB_SIZE_MIN 1
 #define XBT_TB_SIZE_MAX 2047
 #define XBT_TB_SIZE_DEFAULT 256
@@ -42,24 +42,28 @@ struct XbtAccelState {
     uint32_t perfmap;        /* XBT_PERF_* */
     struct xbt_options opt;  /* only what xbt-options.c sets */
     bool one_insn, wx, profile, relocate_check;
+    bool single_thread;
 };
 typedef struct XbtAccelState XbtAccelState;
 DECLARE_INSTANCE_CHECKER(XbtAccelState, XBT_ACCEL, TYPE_XBT_ACCEL)
 
 /* One vCPU as accel-xbt sees it; guest_cpu.opaque points here. */
 struct xbt_cpu {
-    CPUState *cs;
+    CPUState *cs;             /* NULL: not plugged in (any more) */
     X86CPU *x86;
-    struct guest_cpu *c;
+    struct guest_cpu *c;      /* stays when the CPU is unplugged, for the next one */
     uint64_t tsc_host_offset; /* QEMU's ticks minus the host's TSC while the VM runs */
     bool flush_queued;        /* a TLB flush is in the work list (BQL) */
     bool apic_moved;          /* the local APIC is disabled or not at its default address */
+    bool yield;               /* with thread=single: another vCPU's turn has come */
     bool close_queued;        /* so is the closing of logged pages (BQL) */
 };
 
 extern bool xbt_allowed;
 extern struct xbt_vm xbt_vm;
 extern struct xbt_cpu xbt_cpus[XBT_MAX_CPUS];
+/* Over those that exist: for (x = xbt_cpu_next(NULL); x; x = xbt_cpu_next(x)).  BQL. */
+struct xbt_cpu *xbt_cpu_next(struct xbt_cpu *x);
 extern const struct xbt_host_ops xbt_host_ops;
 extern unsigned xbt_dump_property;
 
@@ -68,12 +72,12 @@ static inline struct xbt_cpu *xbt_cpu_of(struct guest_cpu *c)
     return c->opaque;
 }
 
-/* NULL while the vCPU does not exist yet. */
+/* NULL while the vCPU does not exist. */
 static inline struct xbt_cpu *xbt_cpu_of_cs(CPUState *cs)
 {
     unsigned i = cs->cpu_index;
 
-    return i < XBT_MAX_CPUS && xbt_cpus[i].c ? &xbt_cpus[i] : NULL;
+    return i < XBT_MAX_CPUS && xbt_cpus[i].cs ? &xbt_cpus[i] : NULL;
 }
 
 /* ---- xbt-abi.c ---- */
@@ -91,11 +95,21 @@ const char *xbt_options_nth(const struct xbt_options *o, unsigned n, bool *on);
 
 /* ---- xbt-vcpu.c ---- */
 void xbt_vcpu_create_thread(CPUState *cs);
+/* BQL, vCPU: one stay in the engine, if there is something to do. */
+void xbt_vcpu_exec(struct xbt_cpu *x);
+/* BQL.  Its thread, or the thread of all, has done with it: it was unplugged. */
+void xbt_vcpu_gone(struct xbt_cpu *x);
 void xbt_vcpu_kick(CPUState *cs);
+/* One thread runs all vCPUs in turn (thread=single). */
+extern bool xbt_single_thread;
 /* BQL, vCPU: take the events that are QEMU's business; true if the CPU state was replaced (INIT). */
 bool xbt_vcpu_events(struct xbt_cpu *x);
 /* BQL.  An INIT is pending that AMD SVM does not let through: GIF is 0, or the hypervisor of the nested guest gets it. */
 bool xbt_init_held(const struct xbt_cpu *x);
+
+/* ---- xbt-single.c: thread=single ---- */
+void xbt_single_add(struct xbt_cpu *x);
+void xbt_single_kick(void);
 
 /* ---- xbt-host.c ---- */
 /* The APIC base may have changed. */

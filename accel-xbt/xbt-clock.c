@@ -6,7 +6,7 @@
  * stops while the VM is stopped and that is migrated) plus env->tsc_offset (what
  * the guest wrote).  The engine executes RDTSC natively plus one offset,
  * tsc_offset_guest.  So whenever the VM starts to run, the difference between
- * QEMU's counter and the host's is measured once and folded into that offset;
+ * QEMU's counter and the host's is measured once, for all vCPUs, and folded into that offset;
  * nothing is called when the guest reads its TSC.  (SDM vol. 3, 18.17.)
  */
 #include "qemu/osdep.h"
@@ -29,22 +29,27 @@ static uint64_t measure(CPUX86State *env)
     return best;
 }
 
+/* Of the machine since it last began to run: one for all vCPUs, so that none is ahead of another. */
+static uint64_t offset;
+
 /* The offset in force changed from x->tsc_host_offset to what it is now. */
 void xbt_clock_vcpu(struct xbt_cpu *x)
 {
-    uint64_t now = measure(&x->x86->env);
-
-    x->c->tsc_offset_guest += now - x->tsc_host_offset;
-    x->tsc_host_offset = now;
+    x->c->tsc_offset_guest += offset - x->tsc_host_offset;
+    x->tsc_host_offset = offset;
 }
 
 /* Runs before the vCPUs are let go. BQL. */
 static void vm_state_changed(void *opaque, bool running, RunState state)
 {
-    for (unsigned i = 0; running && i < XBT_MAX_CPUS; i++) {
-        if (xbt_cpus[i].c) {
-            xbt_clock_vcpu(&xbt_cpus[i]);
-        }
+    struct xbt_cpu *x = xbt_cpu_next(NULL);
+
+    if (!running || !x) {
+        return;
+    }
+    offset = measure(&x->x86->env);
+    for (; x; x = xbt_cpu_next(x)) {
+        xbt_clock_vcpu(x);
     }
 }
 

@@ -29,7 +29,7 @@
 #define MIGRATION_BIT (1u << DIRTY_MEMORY_MIGRATION)
 
 static QemuMutex lock;
-static GHashTable *open_pages;   /* page numbers */
+static GHashTable *open_pages[XBT_MAX_CPUS];   /* page numbers that a vCPU stores to unseen; NULL: none yet */
 static GHashTable *watched;      /* regions that log for us */
 static GHashTable *others;       /* regions with code that log for a display */
 static GPtrArray *mark_later;    /* regions to mark whole after the flush */
@@ -104,7 +104,10 @@ void xbt_dirty_mark(struct guest_cpu *c, uint64_t ram_addr, unsigned size)
         return;
     }
     qemu_mutex_lock(&lock);
-    g_hash_table_add(open_pages, GSIZE_TO_POINTER(ram_addr / PAGE));
+    if (!open_pages[c->index]) {
+        open_pages[c->index] = g_hash_table_new(NULL, NULL);
+    }
+    g_hash_table_add(open_pages[c->index], GSIZE_TO_POINTER(ram_addr / PAGE));
     qemu_mutex_unlock(&lock);
     set_bits(ram_addr, size, clients_of(mr, memory_region_get_dirty_log_mask(mr)));
 }
@@ -119,21 +122,43 @@ static void mark_page(uint64_t ram_addr)
     }
 }
 
-static GArray *copy_open(bool clear)
+/* Of one vCPU. */
+static void copy_open_locked(GArray *pages, unsigned index)
 {
-    GArray *pages = g_array_new(false, false, sizeof(uint64_t));
     GHashTableIter it;
     gpointer key;
 
-    qemu_mutex_lock(&lock);
-    g_hash_table_iter_init(&it, open_pages);
+    if (!open_pages[index]) {
+        return;
+    }
+    g_hash_table_iter_init(&it, open_pages[index]);
     while (g_hash_table_iter_next(&it, &key, NULL)) {
         uint64_t addr = GPOINTER_TO_SIZE(key) * PAGE;
 
         g_array_append_val(pages, addr);
     }
-    if (clear) {
-        g_hash_table_remove_all(open_pages);
+}
+
+static GArray *copy_open_of_all(void)
+{
+    GArray *pages = g_array_new(false, false, sizeof(uint64_t));
+
+    qemu_mutex_lock(&lock);
+    for (unsigned i = 0; i < XBT_MAX_CPUS; i++) {
+        copy_open_locked(pages, i);
+    }
+    qemu_mutex_unlock(&lock);
+    return pages;
+}
+
+static GArray *take_open(unsigned index)
+{
+    GArray *pages = g_array_new(false, false, sizeof(uint64_t));
+
+    qemu_mutex_lock(&lock);
+    copy_open_locked(pages, index);
+    if (open_pages[index]) {
+        g_hash_table_remove_all(open_pages[index]);
     }
     qemu_mutex_unlock(&lock);
     return pages;
@@ -143,7 +168,7 @@ static GArray *copy_open(bool clear)
 static void close_work(CPUState *cs, run_on_cpu_data data)
 {
     struct xbt_cpu *x = xbt_cpu_of_cs(cs);
-    GArray *pages = copy_open(true);
+    GArray *pages = take_open(x->c->index);
 
     x->close_queued = false;
     for (unsigned i = 0; i < pages->len; i++) {
@@ -157,10 +182,8 @@ static void close_work(CPUState *cs, run_on_cpu_data data)
 
 static void request_close(void)
 {
-    for (unsigned i = 0; i < XBT_MAX_CPUS; i++) {
-        struct xbt_cpu *x = &xbt_cpus[i];
-
-        if (x->c && !x->close_queued) {
+    for (struct xbt_cpu *x = xbt_cpu_next(NULL); x; x = xbt_cpu_next(x)) {
+        if (!x->close_queued) {
             x->close_queued = true;
             async_run_on_cpu(x->cs, close_work, RUN_ON_CPU_NULL);
         }
@@ -177,7 +200,7 @@ void xbt_dirty_log_sync(MemoryListener *l, MemoryRegionSection *s)
     if (!memory_region_is_ram(s->mr)) {
         return;
     }
-    pages = copy_open(false);
+    pages = copy_open_of_all();
     for (unsigned i = 0; i < pages->len; i++) {
         uint64_t page = g_array_index(pages, uint64_t, i);
 
@@ -316,7 +339,6 @@ const uint64_t *xbt_dma_word(struct guest_cpu *c, uint64_t ram_addr)
 void xbt_dirty_init(void)
 {
     qemu_mutex_init(&lock);
-    open_pages = g_hash_table_new(NULL, NULL);
     watched = g_hash_table_new(NULL, NULL);
     others = g_hash_table_new(NULL, NULL);
     mark_later = g_ptr_array_new();

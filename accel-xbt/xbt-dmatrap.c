@@ -67,13 +67,11 @@ static struct step *step_of(int tid, bool make)
 
 static void tell_vcpus(void)
 {
-    for (unsigned i = 0; i < XBT_MAX_CPUS; i++) {
-        struct guest_cpu *c = xbt_cpus[i].c;
+    for (unsigned i = 0; i < qatomic_load_acquire(&xbt_vm.n_cpus); i++) {
+        struct guest_cpu *c = qatomic_read(&xbt_vm.cpus[i]);
 
-        if (c) {
-            tlb_cp_revoke(c);
-            cpu_kick(c, XREQ_POLL);
-        }
+        tlb_cp_revoke(c);
+        cpu_kick(c, XREQ_POLL);
     }
 }
 

@@ -39,6 +39,7 @@
 #include "tb-store/tb.h"
 #include "tb-store/stats.h"
 #include "translator/help.h"
+#include "translator/smp.h"
 
 #undef R_R8
 #undef R_R9

@@ -185,8 +185,8 @@ static unsigned host_poll(struct guest_cpu *c)
     uint32_t req;
     unsigned r = 0;
 
-    qatomic_set(&cs->exit_request, 0);
-    smp_mb(); /* before looking at what the kicker set */
+    bool kicked = qatomic_xchg(&cs->exit_request, 0); /* a barrier: before looking at what the kicker set */
+
     req = qatomic_read(&cs->interrupt_request);
     if (unlikely(req & ~(CPU_INTERRUPT_HARD | CPU_INTERRUPT_NMI | CPU_INTERRUPT_MCE)) ||
         x->x86->env.a20_mask != (int32_t)c->a20_mask) {
@@ -203,6 +203,10 @@ static unsigned host_poll(struct guest_cpu *c)
         r |= POLL_MCE;
     }
     if (qatomic_read(&cs->stop) || cs->unplug || !cpu_work_list_empty(cs)) {
+        r |= POLL_STOP;
+    }
+    /* Nothing to see: somebody wants this thread out of the guest (start_exclusive(), another vCPU's turn). */
+    if ((kicked && !r && smp_on(&xbt_vm)) || qatomic_read(&x->yield)) {
         r |= POLL_STOP;
     }
     return r;

@@ -148,13 +148,22 @@ static bool is_mapped(MemoryRegion *mr)
     return false;
 }
 
+/* Has a vCPU still to flush? */
+static bool flushes_due(void)
+{
+    for (struct xbt_cpu *x = xbt_cpu_next(NULL); x; x = xbt_cpu_next(x)) {
+        if (x->flush_queued) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* BQL, outside memory transactions; every vCPU has flushed: nobody uses the old mappings. */
 static void release_leaving(void)
 {
-    for (unsigned i = 0; i < XBT_MAX_CPUS; i++) {
-        if (xbt_cpus[i].flush_queued) {
-            return;
-        }
+    if (flushes_due()) {
+        return;
     }
     for (unsigned i = 0; i < leaving->len; i++) {
         MemoryRegion *mr = g_ptr_array_index(leaving, i);
@@ -168,7 +177,8 @@ static void release_leaving(void)
     g_ptr_array_set_size(leaving, 0);
 }
 
-/* vCPU, BQL. */
+/* vCPU, BQL.  Until the last one has flushed, another may still make blocks of memory that has left, and store to pages
+ * that are logged by now. */
 static void flush_now(struct xbt_cpu *x)
 {
     const unsigned chunk = 1u << 30;
@@ -181,8 +191,10 @@ static void flush_now(struct xbt_cpu *x)
             tb_invalidate_range(x->c, s->ram_addr + at, MIN(s->size - at, chunk), TBD_MEMMAP, NULL);
         }
     }
-    g_array_set_size(stale, 0);
-    xbt_dirty_flushed();
+    if (!flushes_due()) {
+        g_array_set_size(stale, 0);
+        xbt_dirty_flushed();
+    }
 }
 
 static void flush_work(CPUState *cs, run_on_cpu_data data)
@@ -198,21 +210,23 @@ void xbt_memory_flush(void)
 {
     bool any = false;
 
-    for (unsigned i = 0; i < XBT_MAX_CPUS; i++) {
-        struct xbt_cpu *x = &xbt_cpus[i];
-        bool self = x->c && x->cs->created && qemu_cpu_is_self(x->cs);
+    struct xbt_cpu *self = NULL;
 
-        if (!x->c || !x->cs->created) {
+    for (struct xbt_cpu *x = xbt_cpu_next(NULL); x; x = xbt_cpu_next(x)) {
+        if (!x->cs->created) {
             continue; /* a vCPU that never ran has nothing to flush */
         }
         any = true;
-        if (self) {
-            flush_now(x);
+        if (current_cpu == x->cs) {
+            self = x;
         }
-        if ((!self || leaving->len) && !x->flush_queued) {
+        if ((current_cpu != x->cs || leaving->len) && !x->flush_queued) {
             x->flush_queued = true;
             async_run_on_cpu(x->cs, flush_work, RUN_ON_CPU_NULL);
         }
+    }
+    if (self) {
+        flush_now(self);
     }
     if (!any) {
         g_array_set_size(stale, 0);

@@ -149,12 +149,10 @@ static void fill_cpus(XbtInfo *info)
     g_autofree struct sums *total = g_new0(struct sums, 1), *one = g_new0(struct sums, 1);
     XbtCpuInfoList **tail = &info->cpus;
 
-    for (unsigned i = 0; i < XBT_MAX_CPUS; i++) {
-        if (xbt_cpus[i].c) {
-            read_counters(xbt_cpus[i].c, one);
-            add_counters(total, one);
-            QAPI_LIST_APPEND(tail, cpu_info(one, i));
-        }
+    for (struct xbt_cpu *x = xbt_cpu_next(NULL); x; x = xbt_cpu_next(x)) {
+        read_counters(x->c, one);
+        add_counters(total, one);
+        QAPI_LIST_APPEND(tail, cpu_info(one, x->cs->cpu_index));
     }
     info->total = cpu_info(total, -1);
 }

@@ -297,7 +297,9 @@ static void do_put_all(CPUState *cs, run_on_cpu_data data)
 {
     struct xbt_cpu *x = xbt_cpu_of_cs(cs);
 
-    tb_flush(x->c);
+    if (smp_all_out(&xbt_vm)) { /* otherwise it is a CPU that joins a running machine */
+        tb_flush(x->c);
+    }
     memset(x->c->msr_other, 0, sizeof(x->c->msr_other));
     x->c->svm.vm_cr = 0;
     xbt_state_put(x);

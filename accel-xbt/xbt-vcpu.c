@@ -27,6 +27,9 @@ void xbt_vcpu_kick(CPUState *cs)
     if (x) {
         cpu_kick(x->c, XREQ_POLL);
     }
+    if (xbt_single_thread) {
+        xbt_single_kick();
+    }
 }
 
 bool xbt_init_held(const struct xbt_cpu *x)
@@ -151,8 +154,7 @@ static void engine_came_back(struct xbt_cpu *x, enum vcpu_exit why)
     }
 }
 
-/* BQL.  One stay in the engine. */
-static void vcpu_exec(struct xbt_cpu *x)
+void xbt_vcpu_exec(struct xbt_cpu *x)
 {
     CPUState *cs = x->cs;
     enum vcpu_exit why;
@@ -177,6 +179,13 @@ static void vcpu_exec(struct xbt_cpu *x)
     engine_came_back(x, why);
 }
 
+void xbt_vcpu_gone(struct xbt_cpu *x)
+{
+    tlb_flush_all(x->c, TLBF_RESET);
+    x->cs = NULL;
+    x->flush_queued = x->close_queued = x->yield = false;
+}
+
 static void *vcpu_thread(void *arg)
 {
     struct xbt_cpu *x = arg;
@@ -194,11 +203,12 @@ static void *vcpu_thread(void *arg)
     qemu_guest_random_seed_thread_part2(cs->random_seed);
     do {
         if (cpu_can_run(cs)) {
-            vcpu_exec(x);
+            xbt_vcpu_exec(x);
         }
         xbt_wait_io_event(cs);
     } while (!cs->unplug || cpu_can_run(cs));
 
+    xbt_vcpu_gone(x);
     cpu_thread_signal_destroyed(cs);
     xbt_bql_unlock();
     rcu_unregister_thread();
@@ -212,12 +222,17 @@ static struct xbt_cpu *vcpu_new(CPUState *cs)
     const char *why = NULL;
 
     if (cs->cpu_index >= XBT_MAX_CPUS) {
-        error_report("xbt: runs %d vCPU in this version", XBT_MAX_CPUS);
+        error_report("xbt: runs up to %d vCPUs", XBT_MAX_CPUS);
         exit(1);
     }
     x = &xbt_cpus[cs->cpu_index];
-    x->cs = cs;
     x->x86 = X86_CPU(cs);
+    if (x->c) {                 /* of one that was unplugged */
+        x->cs = cs;
+        xbt_state_model(x);
+        xbt_clock_vcpu(x);
+        return x;
+    }
     x->c = xbt_vcpu_alloc();
     if (!x->c) {
         error_report("xbt: no memory for vCPU %d", cs->cpu_index);
@@ -226,12 +241,12 @@ static struct xbt_cpu *vcpu_new(CPUState *cs)
     x->c->opaque = x;
     x->c->host = &xbt_host_ops;
     x->c->vm = &xbt_vm;
-    x->c->index = cs->cpu_index;
     xbt_state_model(x);
     if (!xbt_vcpu_init(&xbt_vm, x->c, &why)) {
         error_report("xbt: cannot create vCPU %d: %s", cs->cpu_index, why ? why : "unknown reason");
         exit(1);
     }
+    x->cs = cs;
     xbt_clock_vcpu(x);
     return x;
 }
@@ -242,6 +257,10 @@ void xbt_vcpu_create_thread(CPUState *cs)
     char name[VCPU_THREAD_NAME_SIZE];
 
     cs->vcpu_dirty = true; /* QEMU's reset fills CPUX86State; post_init brings it over */
+    if (xbt_single_thread) {
+        xbt_single_add(x);
+        return;
+    }
     xbt_alloc_thread_objects(cs);
     snprintf(name, sizeof(name), "CPU %d/XBT", cs->cpu_index);
     qemu_thread_create(cs->thread, name, vcpu_thread, x, QEMU_THREAD_JOINABLE);

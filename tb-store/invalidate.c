@@ -18,6 +18,7 @@ static void kill_locked(struct tb_store *s, struct tb *tb, enum tb_death why)
     s->ops->remove(s->hash, tb_key_hash(&tb->key), tb);
     unlink_in_locked(s, tb);
     unlink_out_locked(s, tb);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* invalid before its slots are looked at: tlb_jc_insert() */
     for (unsigned i = 0; i < s->vm->n_cpus; i++) {
         if (vm_cpu(s->vm, i)) {
             tlb_jc_remove(vm_cpu(s->vm, i), tb->key.lip, tb->entry);
@@ -137,6 +138,24 @@ unsigned tb_invalidate_range(struct guest_cpu *c, uint64_t ram_addr, unsigned le
     return killed;
 }
 
+bool tb_stored(struct guest_cpu *c, uint64_t ram_addr, unsigned len, enum tb_death why)
+{
+    struct tb_store *s = c->vm->store;
+    bool hit = false;
+
+    for (uint64_t at = ram_addr; s->vm->max_cpus > 1 && at < ram_addr + len; at = (at | (PAGE_BYTES - 1)) + 1) {
+        struct tb_page *d = page_get(s, at);
+        if (d) {
+            __atomic_add_fetch(&d->gen, 1, __ATOMIC_SEQ_CST);
+        }
+    }
+    if (tb_range_has_code(s, ram_addr, len)) {
+        c->stat[ST_SLOW_WRITE_DEAD]++;
+        tb_invalidate_range(c, ram_addr, len, why, &hit);
+    }
+    return hit;
+}
+
 /* The continuations are gone. */
 static void ret_clear(struct guest_cpu *c)
 {
@@ -149,6 +168,7 @@ void tb_flush(struct guest_cpu *c)
 {
     struct tb_store *s = c->vm->store;
 
+    __atomic_add_fetch(&s->vm->flushes, 1, __ATOMIC_RELEASE);
     hash_prepare(s, c);
     xbt_lock(&s->lock);
     s->ops->reset(s->hash);

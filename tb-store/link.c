@@ -8,10 +8,15 @@
  * once; both targets are always right). Order: site B is made good before site A can lead to it, and
  * site A is turned away before site B goes bad.
  *
+ * A stub may test something (a cross-page id), or not save the flags, because of the successor that it led to: another
+ * vCPU that is between site A and site B must not get to a successor for which that was wrong. So an exit that was
+ * unlinked is linked again only when no vCPU can be in between any more (smp_over()).
+ *
  * A successor keeps a list of the exits that lead to it: (tb, exit number) pairs threaded through the
  * exits themselves.
  */
 #include "tb-store/store.h"
+#include "translator/smp.h"
 
 static void patch(struct tb_store *s, uint8_t *site, const uint8_t *target)
 {
@@ -36,41 +41,20 @@ static void patch_linked(struct tb_store *s, const struct tb_exit *e, const stru
     }
 }
 
-static void patch_unlinked(struct tb_store *s, const struct tb_exit *e)
+static void patch_unlinked(struct tb_store *s, struct tb_exit *e)
 {
     if (e->branch) {
         patch(s, e->branch, e->branch_full);
     }
     patch(s, e->jump, e->jump_unlinked);
+    if (smp_on(s->vm)) {
+        e->stamp = smp_stamp(s->vm);
+    }
 }
 
 static bool alive(const struct tb *tb)
 {
     return tb->inserted && !tb->invalid;
-}
-
-void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to)
-{
-    struct tb_store *s = c->vm->store;
-    const struct tb_exit *e = &from->exit[exit];
-
-    XBT_ASSERT(exit < from->n_exits);
-    if (s->vm->opt.no_chain) {
-        return;
-    }
-    xbt_lock(&s->lock);
-    if (alive(from) && alive(to) && e->lip != TB_NO_TARGET && e->jump && !e->to) {
-        struct tb_exit *w = tb_rw(s, &from->exit[exit]);
-
-        w->to = to;
-        w->next_in = to->in_first;
-        w->next_in_exit = to->in_first_exit;
-        tb_w(s, to)->in_first = from;
-        tb_w(s, to)->in_first_exit = (uint8_t)exit;
-        patch_linked(s, e, to);
-        c->stat[ST_CHAIN_MADE]++;
-    }
-    xbt_unlock(&s->lock);
 }
 
 /* Take (from, exit) out of the incoming list of its successor. */
@@ -95,14 +79,43 @@ static void forget_incoming(struct tb_store *s, struct tb *from, unsigned exit)
     e->next_in = NULL;
 }
 
-void tb_unlink_exit(struct guest_cpu *c, struct tb *tb, unsigned exit)
+static void link_locked(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to, uint32_t cp_id)
 {
     struct tb_store *s = c->vm->store;
+    struct tb_exit *w = tb_rw(s, &from->exit[exit]);
 
+    if (w->cross_page && w->cp_imm) {
+        __atomic_store_n((any32 *)tb_rw(s, w->cp_imm), cp_id, __ATOMIC_RELEASE);
+    }
+    w->to = to;
+    w->next_in = to->in_first;
+    w->next_in_exit = to->in_first_exit;
+    tb_w(s, to)->in_first = from;
+    tb_w(s, to)->in_first_exit = (uint8_t)exit;
+    patch_linked(s, w, to);
+    c->stat[ST_CHAIN_MADE]++;
+}
+
+void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to, uint32_t cp_id)
+{
+    struct tb_store *s = c->vm->store;
+    const struct tb_exit *e = &from->exit[exit];
+
+    XBT_ASSERT(exit < from->n_exits);
+    if (s->vm->opt.no_chain || from->invalid) {
+        return;
+    }
     xbt_lock(&s->lock);
-    if (tb->exit[exit].to) {
-        patch_unlinked(s, &tb->exit[exit]);
-        forget_incoming(s, tb, exit);
+    if (alive(from) && alive(to) && e->lip != TB_NO_TARGET && e->jump) {
+        bool same_id = !e->cross_page || !e->cp_imm || *(any32 *)tb_rw(s, e->cp_imm) == cp_id;
+
+        if (e->to && (e->to != to || !same_id)) {
+            patch_unlinked(s, tb_rw(s, &from->exit[exit]));
+            forget_incoming(s, from, exit);
+        }
+        if (!e->to && (!e->stamp || smp_over(s->vm, e->stamp))) {
+            link_locked(c, from, exit, to, cp_id);
+        }
     }
     xbt_unlock(&s->lock);
 }
@@ -113,7 +126,7 @@ void unlink_out_locked(struct tb_store *s, struct tb *tb)
     xbt_assert_locked(&s->lock);
     for (unsigned i = 0; i < tb->n_exits; i++) {
         if (tb->exit[i].to) {
-            patch_unlinked(s, &tb->exit[i]);
+            patch_unlinked(s, tb_rw(s, &tb->exit[i]));
             forget_incoming(s, tb, i);
         }
     }

@@ -40,6 +40,38 @@ static bool page_stale_locked(struct tb_store *s, struct tb_vcpu *v, uint64_t pa
     return true;
 }
 
+static bool stale_locked(struct tb_store *s, struct tb_vcpu *v, const struct tb *tb)
+{
+    bool stale = false;
+
+    for (unsigned i = 0; i < tb->n_pages; i++) {
+        stale |= page_stale_locked(s, v, tb->page[i]);
+    }
+    return stale;
+}
+
+/* First the pages' maps, then a look at their generations; who stores does the opposite (tb_stored()), so one of the two
+ * sees the other. */
+static bool add_unless_stale_locked(struct tb_store *s, struct tb_vcpu *v, struct tb *tb, struct tb_offs *offs)
+{
+    if (stale_locked(s, v, tb)) {
+        return false;
+    }
+    pages_add_locked(s, tb);
+    if (s->vm->max_cpus <= 1) {
+        return true;
+    }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!stale_locked(s, v, tb)) {
+        return true;
+    }
+    __atomic_store_n(&tb_w(s, tb)->invalid, 1, __ATOMIC_RELEASE);
+    for (unsigned i = 0; i < tb->n_pages; i++) {
+        page_sweep_locked(s, tb->page[i], page_get(s, tb->page[i]), offs, OFFS_MAX);
+    }
+    return false;
+}
+
 static bool can_keep(struct guest_cpu *c, struct tb *tb)
 {
     for (unsigned i = 0; i < tb->n_pages; i++) {
@@ -54,17 +86,15 @@ void tb_insert(struct guest_cpu *c, struct tb *tb)
 {
     struct tb_store *s = c->vm->store;
     struct tb_vcpu *v = &s->vcpu[c->index];
+    struct tb_offs offs = {.n = 0};
     bool keep = can_keep(c, tb);
 
     XBT_ASSERT(!tb->inserted && !tb->invalid && tb->n_pages <= 2);
     hash_prepare(s, c);
     xbt_lock(&s->lock);
-    for (unsigned i = 0; keep && i < tb->n_pages; i++) {
-        keep = !page_stale_locked(s, v, tb->page[i]);
-    }
+    keep = keep && add_unless_stale_locked(s, v, tb, &offs);
     v->n_seen = 0;
     if (keep) {
-        pages_add_locked(s, tb);
         tb_w(s, tb)->inserted = 1;
         s->live++;
         s->code_bytes += tb->host_size;
@@ -74,4 +104,5 @@ void tb_insert(struct guest_cpu *c, struct tb *tb)
         __atomic_store_n(&tb_w(s, tb)->invalid, 1, __ATOMIC_RELEASE);
     }
     xbt_unlock(&s->lock);
+    watch_off(c, s, &offs);
 }

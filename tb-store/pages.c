@@ -89,6 +89,48 @@ uint64_t page_bits(unsigned lo, unsigned hi)
     return (~0ull >> (63 - (hi >> 6))) & (~0ull << (lo >> 6));
 }
 
+/* ---- who may store to a page unnoticed ---- */
+
+static inline uint16_t *writers_of(struct tb_page_node *n, uint64_t ram_addr)
+{
+    return &n->writers[(ram_addr >> PAGE_BITS) & ((1u << NODE_BITS) - 1)];
+}
+
+static inline uint16_t writer_bit(const struct guest_cpu *c) { return (uint16_t)(1u << (c->index & 15)); }
+
+void tb_note_writer_slow(struct guest_cpu *c, uint64_t ram_addr)
+{
+    struct tb_store *s = c->vm->store;
+    struct tb_page_node *n = page_node(s, ram_addr);
+
+    if (!n) {
+        xbt_lock(&s->lock);
+        n = page_node_make_locked(s, ram_addr);
+        xbt_unlock(&s->lock);
+    }
+    /* The caller looks at tb_page_has_code() next.  Where the bit was set already, whoever begins to watch the page will
+     * ask this vCPU, which answers after it has entered the page. */
+    if (n && !(__atomic_load_n(writers_of(n, ram_addr), __ATOMIC_RELAXED) & writer_bit(c))) {
+        __atomic_fetch_or(writers_of(n, ram_addr), writer_bit(c), __ATOMIC_SEQ_CST);
+    }
+}
+
+void tb_clear_writer(struct guest_cpu *c, uint64_t ram_addr)
+{
+    struct tb_page_node *n = page_node(c->vm->store, ram_addr);
+
+    if (n && c->vm->max_cpus <= 16) {
+        __atomic_fetch_and(writers_of(n, ram_addr), (uint16_t)~writer_bit(c), __ATOMIC_SEQ_CST);
+    }
+}
+
+bool tb_is_writer(const struct guest_cpu *c, uint64_t ram_addr)
+{
+    struct tb_page_node *n = page_node(c->vm->store, ram_addr);
+
+    return n && (__atomic_load_n(writers_of(n, ram_addr), __ATOMIC_SEQ_CST) & writer_bit(c));
+}
+
 /* ---- byte maps ---- */
 
 /* The bits of bytes [lo, hi] in word w. */
@@ -220,6 +262,7 @@ void page_sweep_locked(struct tb_store *s, uint64_t page, struct tb_page *d, str
     }
     if (!d->first && d->watch == PW_ON && offs->n < cap) {
         watch_remove_locked(s, page);
+        __atomic_add_fetch(&d->gen, 1, __ATOMIC_SEQ_CST); /* stores go unseen from now on */
         __atomic_store_n(&d->watch, PW_NONE, __ATOMIC_RELEASE);
         offs->page[offs->n++] = page & ~(uint64_t)(PAGE_BYTES - 1);
     }

@@ -132,7 +132,7 @@ static bool map_dual(struct tb_store *s, unsigned mib, const char **why)
  * is full and that of the other kind is not. */
 static void choose_regions(struct tb_store *s)
 {
-    size_t per = s->size / (16 * (s->vm->n_cpus ? s->vm->n_cpus : 1));
+    size_t per = s->size / (16 * (s->vm->max_cpus ? s->vm->max_cpus : 1));
 
     s->region_shift = REGION_MIN_SHIFT;
     while (s->region_shift < REGION_MAX_SHIFT && ((size_t)2 << s->region_shift) <= per) {

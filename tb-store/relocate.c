@@ -121,6 +121,7 @@ static bool move_exit(const struct move *m, struct tb_exit *x, struct tb *tb)
     x->to = NULL;
     x->next_in = NULL;
     x->next_in_exit = 0;
+    x->stamp = 0;
     if (x->lip == TB_NO_TARGET) {
         return true;
     }

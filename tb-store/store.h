@@ -80,6 +80,7 @@ struct tb_rewrite {
 
 struct tb_page_node {
     struct tb_page page[1u << NODE_BITS];
+    uint16_t writers[1u << NODE_BITS];      /* vCPUs (modulo 16) that may have the page in a write table */
     uint32_t watch_index[GROUPS_PER_NODE];  /* index into the watch list + 1; 0 = none */
 };
 
@@ -144,6 +145,7 @@ struct tb_store {
     struct tb_rewrite rewrite[REWRITE_SLOTS];
     struct tb_watch **watch_chunk;
     uint32_t n_watch, watch_seq;  /* seq: odd while entries move */
+    uint32_t dma_busy;            /* vCPUs that have taken a mark and have not invalidated yet */
     uint64_t live, made, flushes, code_bytes, guest_insns, invalidated[TBD_CAUSES];
     uint64_t made_since_flush;    /* made, guest_insns, made_since_flush: atomic */
 
@@ -166,7 +168,7 @@ static inline void hash_prepare(struct tb_store *s, struct guest_cpu *c)
 
 static inline struct guest_cpu *vm_cpu(struct xbt_vm *vm, unsigned i)
 {
-    return vm->cpus[i];
+    return __atomic_load_n(&vm->cpus[i], __ATOMIC_ACQUIRE);
 }
 
 /* region.c: zeroed memory that costs nothing until touched; NULL when refused. */

@@ -55,6 +55,7 @@ struct tb_exit {
     uint8_t *jump_unlinked;   /* site B's target while unlinked */
     uint8_t *cp_imm;          /* imm32 of the cp id comparison (cross_page only), patched before linking */
     uint32_t cross_page;      /* cp id check is part of the stub (target not in the TB's pages) */
+    uint32_t stamp;           /* smp_stamp() when it was last unlinked; 0 = never */
     struct tb *to;            /* linked successor or NULL */
     struct tb *next_in;       /* next in the successor's incoming list */
     struct tb *from;          /* the TB this is an exit of */
@@ -194,11 +195,10 @@ bool tb_same_code(const struct tb *a, const struct tb *b);
  *           branch := to->needs_flags ? branch_full : branch_noflags, or to->entry when that is NULL
  *           (branch_full if cross_page: the cp check must not be jumped over).
  * unlinked: branch := branch_full; then jump := jump_unlinked.
- * cp_imm of a cross_page exit is the caller's: set before tb_link(), while the exit is not linked. */
-void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to);
+ * cp_id: what a cross_page exit compares with; an exit that is linked for another one is unlinked first, or left alone
+ * until no vCPU can be inside of it (smp.h). */
+void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to, uint32_t cp_id);
 void tb_unlink_exits(struct guest_cpu *c, struct tb *tb);
-/* One exit; before its cp_imm is changed and it is linked to another successor. */
-void tb_unlink_exit(struct guest_cpu *c, struct tb *tb, unsigned exit);
 
 /* ---- death ---- */
 enum tb_death { TBD_SMC_SELF, TBD_SMC_OTHER, TBD_DMA, TBD_MEMMAP, TBD_FLUSH, TBD_DEBUG, TBD_HOSTMAP, TBD_CAUSES };
@@ -209,6 +209,20 @@ void tb_invalidate(struct guest_cpu *c, struct tb *tb, enum tb_death why);
  * tb_page_has_code() becomes false and the page may be put into the write tables again. */
 unsigned tb_invalidate_range(struct guest_cpu *c, uint64_t ram_addr, unsigned len, enum tb_death why,
                              bool *hit_running);
+/* After a store to [ram_addr, +len) of a page with code: no block made from the old bytes will be published, and those
+ * that there are die.  True: the one containing c->unwind_pc was among them. */
+bool tb_stored(struct guest_cpu *c, uint64_t ram_addr, unsigned len, enum tb_death why);
+/* Machines of several vCPUs: c is about to look whether it may enter the page into a write table; it has none such
+ * entry any more; may it have?  Lock free; false negatives never. */
+void tb_note_writer_slow(struct guest_cpu *c, uint64_t ram_addr);
+static inline void tb_note_writer(struct guest_cpu *c, uint64_t ram_addr)
+{
+    if (c->vm->max_cpus > 1) {
+        tb_note_writer_slow(c, ram_addr);
+    }
+}
+void tb_clear_writer(struct guest_cpu *c, uint64_t ram_addr);
+bool tb_is_writer(const struct guest_cpu *c, uint64_t ram_addr);
 /* Does this RAM page hold translated code, or is some being made of it (tb_watch_code())?  Then it must
  * not be in a write table.  Lock free. */
 bool tb_page_has_code(struct tb_store *s, uint64_t ram_addr);

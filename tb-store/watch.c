@@ -16,6 +16,7 @@
  * repeated.
  */
 #include "tb-store/store.h"
+#include "translator/smp.h"
 
 #include <sched.h>
 #include <sys/mman.h>
@@ -123,18 +124,17 @@ static void host_watch(struct guest_cpu *c, uint64_t page, bool on)
 {
     if (c->host && c->host->code_page_watch) {
         fpu_park(c);
+        unsigned old = smp_rest(c, SMP_PAUSED);
         c->host->code_page_watch(c, page, on);
+        smp_wake(c, old);
     }
 }
 
 static void start_watch(struct guest_cpu *c, struct tb_store *s, uint64_t page)
 {
+    (void)s;
     host_watch(c, page, true);
-    for (unsigned i = 0; i < s->vm->n_cpus; i++) {
-        if (vm_cpu(s->vm, i)) {
-            tlb_unwrite_page(vm_cpu(s->vm, i), page);
-        }
-    }
+    smp_unwrite_page(c, page);
 }
 
 /* Stands in for a mark word that the host does not have: every page may have been written, ask. */
@@ -172,7 +172,7 @@ static void note_seen(struct tb_vcpu *v, uint64_t page, const struct tb_page *d)
 }
 
 /* PW_NONE -> PW_STARTING, or PW_ON found; false when the page cannot be tracked. */
-static bool claim(struct tb_store *s, uint64_t page, struct tb_page **d, bool *mine)
+static bool claim(struct guest_cpu *c, struct tb_store *s, uint64_t page, struct tb_page **d, bool *mine)
 {
     for (;;) {
         unsigned watch;
@@ -189,7 +189,10 @@ static bool claim(struct tb_store *s, uint64_t page, struct tb_page **d, bool *m
         if (watch != PW_STARTING) {
             return *d != NULL;
         }
-        sched_yield(); /* another vCPU is in its host callback */
+        /* Another vCPU is in its host callback, or waits for the others. */
+        unsigned old = smp_rest(c, SMP_PAUSED);
+        sched_yield();
+        smp_wake(c, old);
     }
 }
 
@@ -206,7 +209,7 @@ bool tb_watch_code(struct guest_cpu *c, uint64_t ram_addr)
         note_seen(v, page, d);
         return true;
     }
-    if (!claim(s, page, &d, &mine)) {
+    if (!claim(c, s, page, &d, &mine)) {
         return false;
     }
     if (mine) {
@@ -280,6 +283,7 @@ static bool collect(struct guest_cpu *c, uint64_t group, uint64_t bits)
     bool any = false;
 
     fpu_park(c);
+    __atomic_add_fetch(&c->vm->store->dma_busy, 1, __ATOMIC_SEQ_CST);
     for (; bits; bits &= bits - 1) {
         uint64_t page = ((group << GROUP_BITS) + (unsigned)__builtin_ctzll(bits)) << PAGE_BITS;
 
@@ -289,7 +293,18 @@ static bool collect(struct guest_cpu *c, uint64_t group, uint64_t bits)
             any = true;
         }
     }
+    __atomic_sub_fetch(&c->vm->store->dma_busy, 1, __ATOMIC_SEQ_CST);
     return any;
+}
+
+/* Another vCPU may have taken a mark that this one would have found: what it does about it must be done first. */
+static void wait_for_others(struct guest_cpu *c)
+{
+    while (__atomic_load_n(&c->vm->store->dma_busy, __ATOMIC_ACQUIRE) && !smp_owns(c)) {
+        unsigned old = smp_rest(c, SMP_PAUSED);
+        sched_yield();
+        smp_wake(c, old);
+    }
 }
 
 static inline uint64_t marked(const struct tb_watch *w)
@@ -338,6 +353,24 @@ void tb_check_dma(struct guest_cpu *c)
             collect(c, group, bits);
         }
     } while ((seq & 1) || seq != __atomic_load_n(&s->watch_seq, __ATOMIC_SEQ_CST));
+    wait_for_others(c);
+}
+
+/* The mark word of a page; entries may be moving while it is looked up. */
+static const uint64_t *word_of(struct tb_store *s, uint64_t ram_addr)
+{
+    for (unsigned n = 0; n < 100; n++) {
+        uint32_t seq = __atomic_load_n(&s->watch_seq, __ATOMIC_SEQ_CST);
+        uint32_t i = __atomic_load_n(group_index(s, page_group(ram_addr)), __ATOMIC_RELAXED);
+        const uint64_t *word = i ? __atomic_load_n(&entry(s, i - 1)->word, __ATOMIC_RELAXED) : &always_ask;
+
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (!(seq & 1) && seq == __atomic_load_n(&s->watch_seq, __ATOMIC_SEQ_CST)) {
+            return word;
+        }
+        sched_yield();
+    }
+    return &always_ask;
 }
 
 void tb_check_dma_page(struct guest_cpu *c, uint64_t ram_addr)
@@ -345,16 +378,12 @@ void tb_check_dma_page(struct guest_cpu *c, uint64_t ram_addr)
     struct tb_store *s = c->vm->store;
     const struct tb_page *d = page_get(s, ram_addr);
     uint64_t bits = page_bit(ram_addr);
-    const uint64_t *word;
-    uint32_t i;
 
     if (!d || !c->host || !c->host->code_page_dma || __atomic_load_n(&d->watch, __ATOMIC_ACQUIRE) != PW_ON) {
         return;
     }
-    /* The entry may be moving if there are other vCPUs: then ask the host at once. */
-    i = *group_index(s, page_group(ram_addr));
-    word = i && s->vm->n_cpus == 1 ? entry(s, i - 1)->word : &always_ask;
-    if ((__atomic_load_n(word, __ATOMIC_ACQUIRE) & bits) != 0) {
+    if ((__atomic_load_n(word_of(s, ram_addr), __ATOMIC_ACQUIRE) & bits) != 0) {
         collect(c, page_group(ram_addr), bits);
     }
+    wait_for_others(c);
 }

@@ -10,6 +10,7 @@
  * helper's caller must not run on in that block.
  */
 #include "tlb/tlb_int.h"
+#include "translator/smp.h"
 
 static inline bool in_page(uint64_t lin, uint32_t size) { return (lin & 0xfff) + size <= PAGE_SIZE; }
 
@@ -39,16 +40,16 @@ write_slow(struct guest_cpu *c, uint64_t lin, const void *buf, uint32_t size, en
     unsigned n = tlb_resolve(c, tlb_lin(c, lin), size, ACC_WRITE, m, p);
     bool leave = unlikely(c->dr[7] & 0xff) && tlb_watch_hit(c, lin, size, true);
 
+    tlb_part_write(c, &p[0], buf);
+    if (n == 2) {
+        tlb_part_write(c, &p[1], (const uint8_t *)buf + p[0].len);
+    }
     for (unsigned i = 0; i < n; i++) {
         leave |= tlb_part_smc(c, &p[i]);
     }
     if (unlikely(leave)) {
         c->commit.exit_after = 1;
         cpu_kick(c, XREQ_POLL);
-    }
-    tlb_part_write(c, &p[0], buf);
-    if (n == 2) {
-        tlb_part_write(c, &p[1], (const uint8_t *)buf + p[0].len);
     }
 }
 
@@ -223,11 +224,12 @@ uint8_t *guest_page_ptr(struct guest_cpu *c, uint64_t lin, enum access acc)
     return p[0].code || (unlikely(c->dr[7] & 0xff) && tlb_watched(c, lin)) ? NULL : p[0].host;
 }
 
-uint8_t *guest_store_ptr(struct guest_cpu *c, uint64_t lin, uint32_t len)
+uint8_t *guest_store_ptr(struct guest_cpu *c, uint64_t lin, uint64_t *code)
 {
     struct tlb_part p[2];
     uint8_t *h = tlb_hit(c, lin, c->mmu_mode, true);
 
+    *code = ~0ull;
     if (h) {
         return h;
     }
@@ -236,9 +238,17 @@ uint8_t *guest_store_ptr(struct guest_cpu *c, uint64_t lin, uint32_t len)
     if (!p[0].host || (unlikely(c->dr[7] & 0xff) && tlb_watched(c, lin))) {
         return NULL;
     }
-    if (p[0].code && tb_range_has_code(c->vm->store, p[0].ram_addr, len)) {
-        p[0].len = len;
-        tlb_part_smc(c, &p[0]);
+    if (p[0].code) {
+        *code = p[0].ram_addr & PAGE_MASK;
     }
     return p[0].host;
+}
+
+void guest_stored(struct guest_cpu *c, uint64_t code, uint64_t lin, uint32_t len)
+{
+    struct tlb_part p = { .ram_addr = code | (lin & 0xfff), .len = len, .code = true };
+
+    if (code != ~0ull && (smp_on(c->vm) || tb_range_has_code(c->vm->store, p.ram_addr, len))) {
+        tlb_part_smc(c, &p);
+    }
 }

@@ -104,7 +104,7 @@ void tlb_jc_insert(struct guest_cpu *c, uint64_t lip, void *host)
     jc_page_add(cc, lip);
     jc_page_add(cc, lip + PAGE_SIZE); /* the block may end there */
     cc->jc[slot].host = host;
-    cc->jc[slot].lip = lip;
+    __atomic_store_n(&cc->jc[slot].lip, lip, __ATOMIC_RELEASE);
 }
 
 static void jc_drop(struct tlb_cc *cc, uint64_t lip, const void *host)
@@ -112,8 +112,8 @@ static void jc_drop(struct tlb_cc *cc, uint64_t lip, const void *host)
     struct jc_entry *e = &cc->jc[jc_hash(lip)];
 
     /* The emptied slot stays on the list, and may get there once more. */
-    if (e->lip == lip && e->host == host) {
-        e->lip = jc_empty(jc_hash(lip));
+    if (__atomic_load_n(&e->lip, __ATOMIC_ACQUIRE) == lip && __atomic_load_n(&e->host, __ATOMIC_RELAXED) == host) {
+        __atomic_store_n(&e->lip, jc_empty(jc_hash(lip)), __ATOMIC_RELEASE);
     }
 }
 

@@ -232,7 +232,7 @@ static struct hm_window *window_take(struct guest_cpu *c, struct hm_space *s, ui
 {
     struct hostmap *h = c->hm;
 
-    for (unsigned i = 0; i < WINDOWS; i++) {
+    for (unsigned i = 0; i < h->max_windows; i++) {
         struct hm_window *w = &h->win[i];
         if (!w->space && window_reserve(w)) {
             w->base = lin >> WINDOW_BITS << WINDOW_BITS;
@@ -380,8 +380,11 @@ static bool page_get(struct guest_cpu *c, const struct hm_path *p, uint64_t lin,
     out->host = pg.host;
     out->ram_addr = pg.ram_addr;
     /* Under dirty logging the first store must be seen; `asked`: it was. */
-    out->writable = p->writable && (pte & PTE_W) && (pte & PTE_D) && (asked || !(pg.flags & PHYS_LOG)) &&
-                    !tb_page_has_code(c->vm->store, pg.ram_addr);
+    out->writable = p->writable && (pte & PTE_W) && (pte & PTE_D) && (asked || !(pg.flags & PHYS_LOG));
+    if (out->writable) {
+        tb_note_writer(c, pg.ram_addr);
+        out->writable = !tb_page_has_code(c->vm->store, pg.ram_addr);
+    }
     return true;
 }
 
@@ -478,7 +481,7 @@ bool hm_map(struct guest_cpu *c, uint64_t lin, bool write)
         !page_get(c, &p, lin, write, &pg) || (write && !pg.writable)) {
         return false;
     }
-    if (h->calls >= CALLS_MAX) {
+    if (h->calls >= h->max_calls) {
         make_room(c);
     }
     struct hm_window *w = hm_window_of(h, s, lin);

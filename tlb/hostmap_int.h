@@ -66,6 +66,8 @@ struct hostmap {
     struct hm_window win[WINDOWS];
     struct hm_space space[SPACES];
     uint64_t clock;
+    unsigned max_windows;                /* for this vCPU */
+    uint32_t max_calls;
     struct hm_region *region;
     uint32_t *rev;
     uint16_t free;                       /* list of regions that were used before */

@@ -215,6 +215,8 @@ bool hm_init(struct guest_cpu *c)
     h->region = hm_reserve(REGIONS * sizeof(*h->region), PROT_READ | PROT_WRITE);
     h->rev = hm_reserve(REV_SLOTS * sizeof(*h->rev), PROT_READ | PROT_WRITE);
     h->free = NO_REGION;
+    h->max_windows = tlb_spare_tib(c) < WINDOWS ? tlb_spare_tib(c) : WINDOWS;
+    h->max_calls = CALLS_MAX / (c->vm->max_cpus ? c->vm->max_cpus : 1);
     for (unsigned i = 0; i < WINDOWS; i++) {
         h->win[i].first = NO_REGION;
     }

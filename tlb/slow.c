@@ -8,10 +8,14 @@
  * Leaves:  C helpers' accesses to access.c; rights to walk.c; the store itself to generated code.
  *
  * An access that crosses into another page faults with the address of the byte that failed: the operand's
- * own, or the start of the second page (SDM vol. 3, 4.7).  Locked accesses that cross or go to devices are
- * not atomic.
+ * own, or the start of the second page (SDM vol. 3, 4.7).
+ *
+ * Code: blocks die after the store over them, so that none is made of the old bytes in between.  A store to one page of
+ * RAM is done in place by generated code, also when blocks are to die for it: what the host's processor does
+ * atomically stays so.  Locked accesses that cross a page or go to devices have the other vCPUs wait.
  */
 #include "tlb/tlb_int.h"
+#include "translator/smp.h"
 #include "translator/svm.h"
 
 /* CR2 stays as it is when a hypervisor intercepts #PF (APM vol. 2, 15.12.15). */
@@ -61,6 +65,7 @@ void tlb_mmio_read(struct guest_cpu *c, uint64_t gpa, void *buf, uint32_t len)
 
     c->stat[ST_SLOW_MMIO]++;
     fpu_park(c);
+    unsigned old = smp_rest(c, SMP_PAUSED);
     while (len) {
         unsigned n = piece(gpa, len);
         uint64_t v = ~0ull;
@@ -72,6 +77,7 @@ void tlb_mmio_read(struct guest_cpu *c, uint64_t gpa, void *buf, uint32_t len)
         gpa += n;
         len -= n;
     }
+    smp_wake(c, old);
 }
 
 void tlb_mmio_write(struct guest_cpu *c, uint64_t gpa, const void *buf, uint32_t len)
@@ -80,6 +86,7 @@ void tlb_mmio_write(struct guest_cpu *c, uint64_t gpa, const void *buf, uint32_t
 
     c->stat[ST_SLOW_MMIO]++;
     fpu_park(c);
+    unsigned old = smp_rest(c, SMP_PAUSED);
     while (len) {
         unsigned n = piece(gpa, len);
         uint64_t v = 0;
@@ -89,6 +96,7 @@ void tlb_mmio_write(struct guest_cpu *c, uint64_t gpa, const void *buf, uint32_t
         gpa += n;
         len -= n;
     }
+    smp_wake(c, old);
 }
 
 /* ---- data breakpoints (SDM vol. 3, 17.2.4) ---- */
@@ -171,6 +179,7 @@ static void part_store(struct guest_cpu *c, enum mmu_mode mode, struct tlb_part 
         fpu_park(c);
         c->host->mark_dirty(c, pg->ram_addr, PAGE_SIZE);
     }
+    tb_note_writer(c, pg->ram_addr);
     p->code = tb_page_has_code(c->vm->store, pg->ram_addr);
     if (unlikely(!w->writable)) {
         return; /* the dirty bit could not be set (page table in ROM) */
@@ -302,17 +311,11 @@ void tlb_part_write(struct guest_cpu *c, const struct tlb_part *p, const void *b
 
 bool tlb_part_smc(struct guest_cpu *c, const struct tlb_part *p)
 {
-    bool hit = false;
-
     if (likely(!p->code)) {
         return false;
     }
     c->stat[ST_SLOW_WRITE_CODE]++;
-    if (tb_range_has_code(c->vm->store, p->ram_addr, p->len)) {
-        c->stat[ST_SLOW_WRITE_DEAD]++;
-        tb_invalidate_range(c, p->ram_addr, p->len, c->unwind_pc ? TBD_SMC_SELF : TBD_SMC_OTHER, &hit);
-    }
-    return hit;
+    return tb_stored(c, p->ram_addr, p->len, c->unwind_pc ? TBD_SMC_SELF : TBD_SMC_OTHER);
 }
 
 /* ---- from generated code ---- */
@@ -337,33 +340,66 @@ void *tlb_slow_read(struct guest_cpu *c, uint64_t lin, uint32_t size)
 }
 
 /* A plain store over code is looked at before blocks die: programs that patch themselves store much that is there
- * already. */
+ * already.  Only what one host access can do: another vCPU must not see half of it. */
 static bool compare_first(struct guest_cpu *c, const struct tlb_part *p, uint32_t rmw)
 {
     return p->code && p->host && !rmw && c->unwind_pc && !c->vm->opt.no_equal_stores &&
-           tb_range_has_code(c->vm->store, p->ram_addr, p->len);
+           (p->len <= 8 || !smp_on(c->vm)) && tb_range_has_code(c->vm->store, p->ram_addr, p->len);
+}
+
+/* The store has been done in place: in generated code, so that the running block is known by commit.pc. */
+static bool commit_stored(struct guest_cpu *c, uint32_t first, uint32_t len)
+{
+    c->unwind_pc = c->commit.pc;
+    bool hit = tb_stored(c, c->commit.ram_addr[0] + first, len, c->commit.pc ? TBD_SMC_SELF : TBD_SMC_OTHER);
+    c->unwind_pc = 0;
+    return hit;
 }
 
 /* The bytes that change kill the blocks they belong to.  True: the running one is among them. */
-static bool commit_compare(struct guest_cpu *c, const uint8_t *old)
+static bool commit_compare(struct guest_cpu *c, const struct tlb_part *p)
 {
     uint32_t first = 0, last = c->commit.size;
-    bool hit = false;
 
-    while (first < last && c->bounce[first] == old[first]) {
+    while (first < last && c->bounce[first] == p->host[first]) {
         first++;
     }
-    while (last > first && c->bounce[last - 1] == old[last - 1]) {
+    while (last > first && c->bounce[last - 1] == p->host[last - 1]) {
         last--;
     }
-    if (first < last) {
-        c->unwind_pc = c->commit.pc;
-        tb_invalidate_range(c, c->commit.ram_addr + first, last - first, TBD_SMC_SELF, &hit);
-        c->unwind_pc = 0;
-    } else {
+    tlb_part_write(c, p, c->bounce);
+    if (first == last) {
         c->stat[ST_EQUAL_STORES]++;
+        return false;
     }
-    return hit;
+    return commit_stored(c, first, last - first);
+}
+
+/* Nobody else may see or change the operand while the instruction works on its copy. */
+static unsigned resolve_locked(struct guest_cpu *c, uint64_t lin, uint32_t size, struct tlb_part p[2])
+{
+    if (!smp_owns(c) && !smp_seize(c, SMP_PAUSED)) {
+        c->dbg_restart = c->in_special;
+        cpu_exit_loop(c);           /* and again */
+    }
+    return tlb_resolve(c, lin, size, ACC_WRITE, c->mmu_mode, p);
+}
+
+static void commit_bounce(struct guest_cpu *c, const struct tlb_part *p, unsigned n, uint32_t rmw)
+{
+    if (rmw) {
+        tlb_part_read(c, &p[0], c->bounce);
+        if (n == 2) {
+            tlb_part_read(c, &p[1], c->bounce + p[0].len);
+        }
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        c->commit.host[i] = i < n ? p[i].host : NULL;
+        c->commit.gpa[i] = i < n ? p[i].gpa : 0;
+        c->commit.ram_addr[i] = i < n ? p[i].ram_addr : 0;
+        c->commit.code[i] = i < n && p[i].code;
+    }
+    c->commit.first = p[0].len;
 }
 
 void *tlb_slow_write(struct guest_cpu *c, uint64_t lin, uint32_t size, uint32_t rmw)
@@ -374,55 +410,67 @@ void *tlb_slow_write(struct guest_cpu *c, uint64_t lin, uint32_t size, uint32_t 
     c->commit.active = 0;
     lin = tlb_lin(c, lin);
     unsigned n = tlb_resolve(c, lin, size, ACC_WRITE, c->mmu_mode, p);
+    bool one = n == 1 && p[0].host;
+    if (unlikely(!one && rmw == TLB_RMW_LOCKED && smp_on(c->vm))) {
+        n = resolve_locked(c, lin, size, p);
+    }
     c->slow_flags = 0;
     if (unlikely(c->dr[7] & 0xff)) {
         leave = tlb_watch_hit(c, lin, size, true);
     }
-    c->commit.compare = n == 1 && compare_first(c, &p[0], rmw);
-    if (c->commit.compare) {
+    if (likely(one && !leave && !p[0].code)) {
+        return p[0].host;
+    }
+    c->commit.compare = one && compare_first(c, &p[0], rmw);
+    c->commit.in_place = one && !c->commit.compare;
+    if (c->commit.in_place && !leave && !smp_on(c->vm) && !tb_range_has_code(c->vm->store, p[0].ram_addr, size)) {
         c->stat[ST_SLOW_WRITE_CODE]++;
-        c->commit.ram_addr = p[0].ram_addr;
-        c->commit.pc = c->unwind_pc;
-    } else {
-        for (unsigned i = 0; i < n; i++) {
-            leave |= tlb_part_smc(c, &p[i]);
-        }
-        if (likely(n == 1 && p[0].host && !leave)) {
-            return p[0].host;
-        }
+        return p[0].host;
     }
-    if (rmw) {
-        tlb_part_read(c, &p[0], c->bounce);
-        if (n == 2) {
-            tlb_part_read(c, &p[1], c->bounce + p[0].len);
-        }
-    }
+    commit_bounce(c, p, n, rmw && !c->commit.in_place);
     c->commit.lin = lin;
     c->commit.size = size;
-    c->commit.first = p[0].len;
-    c->commit.host[0] = p[0].host;
-    c->commit.gpa[0] = p[0].gpa;
-    c->commit.host[1] = n == 2 ? p[1].host : NULL;
-    c->commit.gpa[1] = n == 2 ? p[1].gpa : 0;
+    c->commit.pc = c->unwind_pc;
     c->commit.exit_after = leave;
     c->commit.active = 1;
-    return c->bounce;
+    return c->commit.in_place ? p[0].host : c->bounce;
+}
+
+static bool commit_parts(struct guest_cpu *c)
+{
+    uint32_t first = c->commit.first, at = 0;
+    bool hit = false;
+
+    for (unsigned i = 0; i < 2 && at < c->commit.size; i++) {
+        struct tlb_part p = { .gpa = c->commit.gpa[i], .host = c->commit.host[i], .ram_addr = c->commit.ram_addr[i],
+                              .code = c->commit.code[i], .len = i ? c->commit.size - first : first };
+        tlb_part_write(c, &p, c->bounce + at);
+        c->unwind_pc = c->commit.pc;
+        hit |= tlb_part_smc(c, &p);
+        c->unwind_pc = 0;
+        at += p.len;
+    }
+    return hit;
 }
 
 uint32_t tlb_slow_commit(struct guest_cpu *c)
 {
-    uint32_t first = c->commit.first, rest = c->commit.size - first;
-    struct tlb_part a = { .gpa = c->commit.gpa[0], .host = c->commit.host[0], .len = first };
-    struct tlb_part b = { .gpa = c->commit.gpa[1], .host = c->commit.host[1], .len = rest };
+    bool device = !c->commit.host[0] || (c->commit.size > c->commit.first && !c->commit.host[1]), hit;
 
     c->commit.active = 0;
     if (c->commit.compare) {
-        c->commit.exit_after |= commit_compare(c, a.host);
-    }
-    tlb_part_write(c, &a, c->bounce);
-    if (rest) {
-        tlb_part_write(c, &b, c->bounce + first);
+        struct tlb_part p = { .host = c->commit.host[0], .len = c->commit.size };
+        c->stat[ST_SLOW_WRITE_CODE]++;
+        hit = commit_compare(c, &p);
+    } else if (c->commit.in_place) {
+        c->stat[ST_SLOW_WRITE_CODE] += c->commit.code[0];
+        hit = c->commit.code[0] && commit_stored(c, 0, c->commit.size);
+    } else {
+        hit = commit_parts(c);
+        if (unlikely(smp_on(c->vm)) && smp_owns(c)) {
+            smp_release(c);
+        }
     }
     /* What a device requests now is delivered before the next instruction. */
-    return c->commit.exit_after || ((!a.host || (rest && !b.host)) && c->exit_request);
+    return c->commit.exit_after || hit || (device && c->exit_request);
 }

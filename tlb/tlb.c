@@ -113,13 +113,37 @@ static const char *flat_refused(void)
     return why;
 }
 
+/* What a vCPU may reserve: all of them share the 128 TiB of the host's address space.  Three quarters are for tables. */
+#define HOST_SPAN_TIB 112u
+#define SPACE_TIB (TLB_TABLES * (unsigned)(TLB_FLAT_BYTES >> 39) / 2)
+_Static_assert(SPACE_TIB == 3 && TLB_FLAT_BYTES == 1ull << 39, "tables of a space take 3 TiB");
+
+static unsigned span_tib(const struct guest_cpu *c)
+{
+    unsigned n = c->vm->max_cpus;
+
+    return HOST_SPAN_TIB / (n ? n : 1);
+}
+
+static unsigned flat_spaces(const struct guest_cpu *c)
+{
+    unsigned n = span_tib(c) * 3 / 4 / SPACE_TIB;
+
+    return n < TLB_SPACES ? n : TLB_SPACES;
+}
+
+unsigned tlb_spare_tib(const struct guest_cpu *c)
+{
+    return c->tlb->format == TLB_FLAT ? span_tib(c) - flat_spaces(c) * SPACE_TIB : span_tib(c);
+}
+
 static bool format_try(struct guest_cpu *c, enum tlb_format f)
 {
     struct tlb_vcpu *v = c->tlb;
 
     v->format = f;
     v->log_cap = f == TLB_FLAT ? LOG_CAP_FLAT : LOG_CAP_TAGGED;
-    v->max_spaces = TLB_SPACES;
+    v->max_spaces = f == TLB_FLAT ? flat_spaces(c) : TLB_SPACES;
     return tlb_space_map(c, &v->space[0]);
 }
 
@@ -132,7 +156,9 @@ void tlb_pt_clear(struct tlb_vcpu *v)
 
 int tlb_init(struct guest_cpu *c, int force, const char **why)
 {
-    const char *refused = force == TLB_TAGGED ? "the tagged format was asked for" : flat_refused();
+    const char *refused = force == TLB_TAGGED ? "the tagged format was asked for"
+                          : !flat_spaces(c)   ? "so many vCPUs do not fit into the host's address space"
+                                              : flat_refused();
     struct tlb_vcpu *v = calloc(1, sizeof(*v));
     struct jc_entry *jc = reserve(JC_BYTES);
     uint32_t *rev = reserve(sizeof(uint32_t) << REV_BITS);

@@ -141,20 +141,24 @@ void guest_probe(struct guest_cpu *c, uint64_t lin, unsigned size, enum access a
 /* For bulk string instructions: host pointer valid for [lin, end of page) if directly accessible, else NULL
  * (MMIO, code page, ...).  Raises #PF as the access would. */
 uint8_t *guest_page_ptr(struct guest_cpu *c, uint64_t lin, enum access acc);
-/* The same for storing [lin, lin + len), in one page, also when the page holds translated code: blocks that
- * overlap these bytes die first (then ST_SLOW_WRITE_CODE moves: the running block may be one of them). */
-uint8_t *guest_store_ptr(struct guest_cpu *c, uint64_t lin, uint32_t len);
+/* The same for storing at lin, also when the page holds translated code; the caller then tells what it has stored, from
+ * where in the page on: blocks that overlap these bytes die (then ST_SLOW_WRITE_CODE moves: the running block may be one
+ * of them).  *code: the page, or ~0. */
+uint8_t *guest_store_ptr(struct guest_cpu *c, uint64_t lin, uint64_t *code);
+void guest_stored(struct guest_cpu *c, uint64_t code, uint64_t lin, uint32_t len);
 
 /* ---- slow paths of generated code (called by the thunks in translator/x86-64/; c->unwind_pc set) ---- */
 /* Return a host address through which `size` bytes at lin can be read (the page itself, or c->bounce filled
  * with the data when the access crosses pages or is MMIO).  Raises the guest's fault. */
 void *tlb_slow_read(struct guest_cpu *c, uint64_t lin, uint32_t size);
-/* Same for a store.  When the result is c->bounce, c->commit.active = 1 and generated code runs the store on
- * the bounce buffer and then calls tlb_slow_commit().  rmw: the bounce buffer is filled with the old data
- * first. A store into a page with code invalidates the TBs it overlaps (tb_invalidate_range) before it is
- * done; if the running TB is among them the bounce is used and commit.exit_after = 1. */
+/* Same for a store.  When c->commit.active = 1, generated code runs the store on the result, which may be c->bounce, and
+ * then calls tlb_slow_commit(), which invalidates the TBs that it overlaps.  rmw: the old data is needed, too;
+ * TLB_RMW_LOCKED: and nobody may come between. */
+#define TLB_RMW 1u
+#define TLB_RMW_LOCKED 2u
 void *tlb_slow_write(struct guest_cpu *c, uint64_t lin, uint32_t size, uint32_t rmw);
-/* Write c->bounce to the guest. Returns non-zero when generated code must leave after this instruction. */
+/* Write c->bounce to the guest, if the store went there. Returns non-zero when generated code must leave after this
+ * instruction. */
 uint32_t tlb_slow_commit(struct guest_cpu *c);
 
 /* ---- code ---- */
@@ -190,12 +194,18 @@ void tlb_jc_insert(struct guest_cpu *c, uint64_t lip, void *host);
  * lock: no callbacks. */
 void tlb_jc_remove(struct guest_cpu *c, uint64_t lip, void *host);
 
+#define XBT_VM_CPUS 256u
+
 /* Per-VM state of the engine; one per machine. */
 struct xbt_vm {
     struct physmap *phys;
     struct tb_store *store;
-    struct guest_cpu *cpus[1];  /* SMP lands later */
+    struct guest_cpu *cpus[XBT_VM_CPUS]; /* [0, n_cpus); they stay for the VM's life */
     unsigned n_cpus;
+    unsigned max_cpus;          /* set by the embedder before xbt_vm_init(); 0 counts as 1 */
+    uint32_t smp_owner;         /* smp.c: who has the machine for itself */
+    uint32_t smp_clock;         /* counts stamps */
+    uint32_t flushes;           /* of the code cache */
     struct xbt_options {
         unsigned tb_size_mib;       /* code cache */
         unsigned max_insns;         /* per block; 1 = one instruction per block */

@@ -292,6 +292,8 @@ static inline uint8_t *tlb_hit(const struct guest_cpu *c, uint64_t lin, enum mmu
 }
 
 /* ---- tlb.c ---- */
+/* TiB of the host's address space that this vCPU may reserve besides its tables. */
+unsigned tlb_spare_tib(const struct guest_cpu *c);
 bool tlb_space_map(struct guest_cpu *c, struct tlb_space *s);
 void tlb_space_unmap(struct guest_cpu *c, struct tlb_space *s);
 struct tlb_space *tlb_space_find(struct guest_cpu *c, unsigned pcid); /* of the current ASID; NULL = none */

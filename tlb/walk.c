@@ -14,6 +14,7 @@
  * cannot tell.
  */
 #include "tlb/tlb_int.h"
+#include "translator/smp.h"
 
 #define PF_P 1u
 #define PF_W 2u
@@ -72,9 +73,11 @@ static uint64_t __attribute__((noinline)) entry_device(struct guest_cpu *c, uint
     uint64_t v = ~0ull;
 
     fpu_park(c);
+    unsigned old = smp_rest(c, SMP_PAUSED);
     if (!c->host->mmio_read(c, gpa, size, &v)) {
         v = ~0ull;
     }
+    smp_wake(c, old);
     return size == 8 ? v : (uint32_t)v;
 }
 
@@ -113,7 +116,7 @@ entry_set(struct guest_cpu *c, struct entry *e, uint64_t bits, unsigned size)
 {
     struct phys_page pg = physmap_lookup(c->vm->phys, e->gpa);
     uint64_t ram_addr = pg.ram_addr + (e->gpa & 0xfff);
-    bool ok, hit;
+    bool ok;
 
     if (!e->host || !(pg.flags & PHYS_RAM)) {
         return true; /* tables in ROM or device memory stay as they are */
@@ -122,9 +125,8 @@ entry_set(struct guest_cpu *c, struct entry *e, uint64_t bits, unsigned size)
         fpu_park(c);
         c->host->mark_dirty(c, ram_addr, size);
     }
-    if (unlikely(tb_page_has_code(c->vm->store, pg.ram_addr))) {
-        tb_invalidate_range(c, ram_addr, size, TBD_SMC_OTHER, &hit);
-    }
+    tb_note_writer(c, pg.ram_addr);
+    bool code = tb_page_has_code(c->vm->store, pg.ram_addr);
     if (size == 8) {
         uint64_t old = e->val;
         ok = __atomic_compare_exchange_n((uint64_t *)e->host, &old, old | bits, false, __ATOMIC_SEQ_CST,
@@ -133,6 +135,9 @@ entry_set(struct guest_cpu *c, struct entry *e, uint64_t bits, unsigned size)
         uint32_t old = (uint32_t)e->val;
         ok = __atomic_compare_exchange_n((uint32_t *)e->host, &old, old | (uint32_t)bits, false,
                                          __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    }
+    if (unlikely(code)) {
+        tb_stored(c, ram_addr, size, TBD_SMC_OTHER);
     }
     e->val |= bits;
     return ok;

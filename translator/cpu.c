@@ -264,7 +264,7 @@ static void reset_events(struct guest_cpu *c)
     c->exc_next_rip = c->exc_dr6 = 0;
     c->rep_partial = c->dbg_step = c->dbg_restart = c->in_code = 0;
     c->unwind_pc = 0;
-    c->commit.active = c->commit.exit_after = c->commit.compare = 0;
+    c->commit.active = c->commit.exit_after = c->commit.compare = c->commit.in_place = 0;
     xbt_zero(&c->svm, sizeof(c->svm));
     c->svm.gif = 1;
 }

@@ -12,6 +12,7 @@
 #include "translator/desc.h"
 #include "translator/exec.h"
 #include "translator/fpu_ptr.h"
+#include "translator/smp.h"
 #include "translator/state_map.h"
 #include "translator/svm.h"
 #include "translator/x86-64/lower.h"
@@ -147,7 +148,8 @@ void *xbt_thunk_write(struct guest_cpu *c, uint64_t lin, uint32_t flags)
     c->slow_flags = (flags & TH_F_SS) != 0;
     c->commit.active = 0;
     c->stat[ST_SLOW_WRITE]++;
-    void *p = tlb_slow_write(c, lin, flags & 0xffff, (flags & TH_F_RMW) != 0);
+    void *p = tlb_slow_write(c, lin, flags & 0xffff,
+                             flags & TH_F_LOCK ? TLB_RMW_LOCKED : flags & TH_F_RMW ? TLB_RMW : 0);
     c->stat[ST_SLOW_COMMIT] += c->commit.active;
     resume_after_access(c);
     return p;
@@ -372,19 +374,11 @@ static void chain(struct guest_cpu *c, struct tb_exit *x, struct tb *to, uint64_
     struct tb *from = x->from;
     unsigned exit = (unsigned)(x - from->exit);
 
-    bool linked = x->to == to && (!x->cross_page || *(any32 *)tb_rw(c->vm->store, x->cp_imm) == page->cp_id);
-
-    if (from->invalid || x->lip != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 || linked ||
+    if (from->invalid || x->lip != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 ||
         c->vm->opt.no_chain || (x->cross_page && c->vm->opt.no_cross_page) || from->key.cs_base != to->key.cs_base) {
         return;
     }
-    if (x->to) {
-        tb_unlink_exit(c, from, exit);  /* the target's page is mapped elsewhere now */
-    }
-    if (x->cross_page) {
-        *(any32 *)tb_rw(c->vm->store, x->cp_imm) = page->cp_id;
-    }
-    tb_link(c, from, exit, to);
+    tb_link(c, from, exit, to, page->cp_id);
 }
 
 void take_interrupt(struct guest_cpu *c)
@@ -395,7 +389,9 @@ void take_interrupt(struct guest_cpu *c)
         clock_gettime(CLOCK_MONOTONIC, &t);
         hm_tick(c, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec);
     }
+    unsigned old = smp_rest(c, SMP_PAUSED);
     int vec = c->host->ack_interrupt(c);
+    smp_wake(c, old);
     c->intr_pending &= (uint8_t)~INTR_PHYSICAL;
     cpu_kick(c, XREQ_POLL);
     if (vec >= 0) {
@@ -409,7 +405,9 @@ void take_interrupt(struct guest_cpu *c)
 void take_nmi(struct guest_cpu *c)
 {
     fpu_park(c);
+    unsigned old = smp_rest(c, SMP_PAUSED);
     c->host->ack_nmi(c);
+    smp_wake(c, old);
     c->halted = 0;
     c->nmi_masked = 1;
     c->stat[ST_NMIS]++;
@@ -429,10 +427,15 @@ void take_mce(struct guest_cpu *c)
 
 static void flush_cache(struct guest_cpu *c)
 {
+    if (!smp_seize(c, SMP_OUT)) {
+        cpu_kick(c, XREQ_CACHE_FLUSH);
+        return;
+    }
     tb_flush(c);
     hm_refused_clear();
     c->flush_epoch++;
     c->exit_from = NULL;
+    smp_release(c);
 }
 
 /* Handle exit_request. Returns true when the embedder wants control. */
@@ -442,6 +445,9 @@ static bool handle_requests(struct guest_cpu *c)
 
     c->stat[ST_EXIT_REQUEST]++;
     c->stat[ST_REQUEST_POLL] += (req & (XREQ_POLL | XREQ_IRQ_WINDOW | XREQ_STOP)) != 0;
+    if (req & XREQ_SYNC) {
+        smp_sync(c);
+    }
     if (req & XREQ_TLB_FLUSH) {
         c->stat[ST_REQUEST_TLB]++;
         tlb_flush_all(c, TLBF_MEMMAP);
@@ -452,7 +458,9 @@ static bool handle_requests(struct guest_cpu *c)
     }
     if (req & (XREQ_POLL | XREQ_IRQ_WINDOW | XREQ_STOP)) {
         fpu_park(c);
+        unsigned old = smp_rest(c, SMP_OUT);
         unsigned ev = c->host->poll(c);
+        smp_wake(c, old);
         c->intr_pending = (uint8_t)((c->intr_pending & ~INTR_PHYSICAL) | (ev & POLL_INTR ? INTR_PHYSICAL : 0));
         c->nmi_pending = (ev & POLL_NMI) != 0;
         c->mce_pending = (ev & POLL_MCE) != 0;
@@ -556,6 +564,12 @@ static const void *code_for(struct guest_cpu *c, uint64_t lip, bool special)
     c->exit_from = NULL;
     if (!direct && !special && !opt->no_jc && tb->n_pages && !tb->invalid) {
         tlb_jc_insert(c, lip, tb->entry);
+        if (smp_on(c->vm)) {
+            __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        }
+        if (__atomic_load_n(&tb->invalid, __ATOMIC_RELAXED)) {
+            tlb_jc_remove(c, lip, tb->entry); /* another vCPU has killed it, maybe before it was there */
+        }
     }
     return tb->entry;
 }
@@ -660,7 +674,16 @@ static bool take_pending(struct guest_cpu *c)
     return false;
 }
 
-enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
+/* A LOCKed instruction that faulted between its parts still has the machine. */
+static void top_of_loop(struct guest_cpu *c)
+{
+    smp_at_top(c);
+    if (__builtin_expect(smp_owns(c), 0)) {
+        smp_release(c);
+    }
+}
+
+static enum vcpu_exit run_loop(struct guest_cpu *c)
 {
     cpu_kick(c, XREQ_POLL);
     c->exit_from = NULL;
@@ -680,6 +703,9 @@ enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
     for (;;) {
         c->leave = 0;
         c->in_code = 0;
+        if (smp_on(c->vm)) {
+            top_of_loop(c);
+        }
         while (c->exc_vector >= 0) { /* again when the exception led to a hypervisor that was single-stepped */
             take_exception(c);
             if (c->shutdown) {
@@ -718,4 +744,12 @@ enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
         c->in_special = (c->hflags & HF_SPECIAL) != 0;
         run_block(c);
     }
+}
+
+enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c)
+{
+    smp_wake(c, SMP_ACTIVE);
+    enum vcpu_exit why = run_loop(c);
+    smp_rest(c, SMP_OUT);
+    return why;
 }

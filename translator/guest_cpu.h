@@ -228,6 +228,8 @@ struct jc_entry {
  */
 #define RET_SLOTS 8192u
 
+#define SMP_SHOTS 64u             /* pages that others want to be taken out of a vCPU's write tables at a time */
+
 /* intr_pending */
 #define INTR_PHYSICAL 1u  /* the host reported an external interrupt not yet taken */
 #define INTR_VIRTUAL  2u  /* V_IRQ of a nested guest */
@@ -329,8 +331,9 @@ struct guest_cpu {
     uint64_t slow_addr;          /* slow-path scratch: guest linear address */
     uint32_t slow_size, slow_flags;
     uint8_t  bounce[64] __attribute__((aligned(64)));
+    /* compare: blocks die only if the store changes bytes of theirs; in_place: it is done already */
     struct { uint64_t lin; uint64_t gpa[2]; void *host[2]; uint32_t size, first; uint8_t active, exit_after;
-             uint8_t compare; uint64_t ram_addr, pc; /* compare: blocks die only if the store changes bytes of theirs */
+             uint8_t compare, in_place, code[2]; uint64_t ram_addr[2], pc;
     } commit;
 
     /* Pages mapped into the host (tlb/hostmap.h) */
@@ -340,6 +343,16 @@ struct guest_cpu {
     uint8_t hm_guard;            /* its register points to another window */
     uint8_t hm_on;               /* the current space is hot */
     uint64_t hm_add[256];        /* by bits 47..40 of a linear address: host address - linear address */
+
+    /* Other vCPUs (smp.h).  phase, seen, flushes, done: written by the owner; lock protects the rest. */
+    struct {
+        uint32_t phase;          /* enum smp_phase */
+        uint32_t seen;           /* vm->smp_clock when its loop was last at the top */
+        uint32_t flushes;        /* vm->flushes likewise */
+        uint32_t lock, n_shots;  /* above SMP_SHOTS: too many */
+        uint32_t posted, done;   /* counters of requests */
+        uint64_t shot[SMP_SHOTS];
+    } smp __attribute__((aligned(64)));
 
     /* Embedder and VM */
     struct xbt_vm *vm;
@@ -433,6 +446,7 @@ static inline void cpu_kick(struct guest_cpu *c, uint32_t why)
 #define XREQ_TLB_FLUSH 2u /* flush all translations of this vCPU */
 #define XREQ_CACHE_FLUSH 4u /* the code cache must be flushed */
 #define XREQ_STOP      8u /* return from xbt_vcpu_run() */
+#define XREQ_SYNC      32u /* another vCPU asks for something: smp_sync() */
 #define XREQ_IRQ_WINDOW 16u /* IF became 1 with an interrupt pending */
 
 #endif

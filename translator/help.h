@@ -90,6 +90,8 @@ enum vcpu_exit { VCPU_EXIT_STOP, VCPU_EXIT_HALT, VCPU_EXIT_SHUTDOWN, VCPU_EXIT_D
 enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c);
 /* Engine set-up: host features, code cache, TLB; false with *why. vm->opt and c->host set before. */
 bool xbt_vm_init(struct xbt_vm *vm, const struct tb_hash_ops *hash, const char **why);
+/* The vCPU joins the VM for good: one that is unplugged stays outside of xbt_vcpu_run() until it is used again.  One thread
+ * at a time; others may be running. */
 bool xbt_vcpu_init(struct xbt_vm *vm, struct guest_cpu *c, const char **why);
 /* guest_cpu must come from here: it sits at the top of its own generated-code stack. */
 struct guest_cpu *xbt_vcpu_alloc(void);
@@ -97,6 +99,8 @@ void xbt_vcpu_free(struct guest_cpu *c);
 /* Install the SIGSEGV/SIGBUS/SIGFPE handlers (process wide, chained) and this thread's signal stack. */
 void xbt_signals_install(void);
 void xbt_signals_thread_init(struct guest_cpu *c);
+/* This thread runs another vCPU now. */
+void xbt_signals_running(struct guest_cpu *c);
 
 /* every helper: int help_<name>(c, in) */
 #define HELPER(name) int help_##name(struct guest_cpu *c, const struct dec_insn *in);

@@ -10,6 +10,7 @@
  */
 #include "translator/help_msr.h"
 #include "translator/svm.h"
+#include "translator/smp.h"
 
 #define CR0_KNOWN                                                                                          \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
@@ -212,7 +213,9 @@ int help_mov_cr_read(struct guest_cpu *c, const struct dec_insn *in)
             v = c->svm.int_ctl & V_TPR_BITS;
         } else if (c->host->get_cr8) {
             fpu_park(c);
+            unsigned old = smp_rest(c, SMP_PAUSED);
             v = c->cr8 = c->host->get_cr8(c);
+            smp_wake(c, old);
         }
         break;
     default:
@@ -241,7 +244,9 @@ int help_mov_cr_write(struct guest_cpu *c, const struct dec_insn *in)
         c->cr8 = v;
         if (c->host->set_cr8) {
             fpu_park(c);
+            unsigned old = smp_rest(c, SMP_PAUSED);
             c->host->set_cr8(c, (uint8_t)v);
+            smp_wake(c, old);
         }
         break;
     default:

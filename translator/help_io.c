@@ -10,6 +10,7 @@
  */
 #include "translator/help_str.h"
 #include "translator/svm.h"
+#include "translator/smp.h"
 
 #define TSS_TYPE_32(attr) (((attr) >> DESC_TYPE_SHIFT & 0x1d) == SYS_TSS32) /* available or busy */
 #define TSS_IOBASE 0x66
@@ -51,7 +52,10 @@ static uint32_t port_read(struct guest_cpu *c, unsigned port, unsigned size)
     check_breakpoint(c, port, size);
     fpu_park(c);
     c->stat[ST_PIO]++;
-    return (uint32_t)(c->host->pio_read(c, (uint16_t)port, size) & size_mask(size));
+    unsigned old = smp_rest(c, SMP_PAUSED);
+    uint32_t val = c->host->pio_read(c, (uint16_t)port, size);
+    smp_wake(c, old);
+    return val & (uint32_t)size_mask(size);
 }
 
 static void port_write(struct guest_cpu *c, unsigned port, unsigned size, uint32_t val)
@@ -59,7 +63,9 @@ static void port_write(struct guest_cpu *c, unsigned port, unsigned size, uint32
     check_breakpoint(c, port, size);
     fpu_park(c);
     c->stat[ST_PIO]++;
+    unsigned old = smp_rest(c, SMP_PAUSED);
     c->host->pio_write(c, (uint16_t)port, size, (uint32_t)(val & size_mask(size)));
+    smp_wake(c, old);
 }
 
 static unsigned io_size(const struct dec_insn *in)

@@ -178,7 +178,7 @@ static uint64_t run(struct guest_cpu *c, struct str *s, uint64_t so, uint64_t sl
                     uint64_t dlin, uint64_t n)
 {
     uint8_t *p = NULL, *d = NULL;
-    uint64_t k;
+    uint64_t k, below = 0, code = ~0ull;
 
     if (__builtin_expect(c->hflags & HF_AC, 0))
         return 0; /* the element accesses check alignment */
@@ -195,10 +195,10 @@ static uint64_t run(struct guest_cpu *c, struct str *s, uint64_t so, uint64_t sl
     if (s->has_src && !(p = guest_page_ptr(c, slin, ACC_READ)))
         return 0;
     if (s->has_dst && s->dst.write) {
-        uint64_t below = s->down ? (n - 1) * s->size : 0;
+        below = s->down ? (n - 1) * s->size : 0;
         if (below)
             guest_probe(c, dlin, s->size, ACC_WRITE, c->mmu_mode); /* CR2 is the first element's address */
-        d = guest_store_ptr(c, dlin - below, (uint32_t)(n * s->size));
+        d = guest_store_ptr(c, dlin - below, &code);
         d = d ? d + below : NULL;
     } else if (s->has_dst) {
         d = guest_page_ptr(c, dlin, ACC_READ);
@@ -208,9 +208,11 @@ static uint64_t run(struct guest_cpu *c, struct str *s, uint64_t so, uint64_t sl
     switch (s->kind) {
     case STR_MOVS:
         host_movs(s, d, p, n);
+        guest_stored(c, code, dlin - below, (uint32_t)(n * s->size));
         return n;
     case STR_STOS:
         host_stos(s, d, GPR(c, R_RAX), n);
+        guest_stored(c, code, dlin - below, (uint32_t)(n * s->size));
         return n;
     case STR_LODS:
         /* Only the last element stays. */

@@ -219,7 +219,7 @@ int help_cmpxchg_wide(struct guest_cpu *c, const struct dec_insn *in)
     if ((lin & 0xfff) + size <= 4096)
         p = guest_page_ptr(c, lin, ACC_WRITE);
     if (!p)
-        p = tlb_slow_write(c, lin, size, 1);
+        p = tlb_slow_write(c, lin, size, in->lock ? TLB_RMW_LOCKED : TLB_RMW);
     equal = size == 16 ? cmpxchg16(c, p) : cmpxchg8(c, p);
     if (c->commit.active)
         leave = tlb_slow_commit(c);

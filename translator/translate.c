@@ -10,6 +10,7 @@
 #include "tlb/hostmap.h"
 #include "translator/exec.h"
 #include "translator/mem.h"
+#include "translator/smp.h"
 #include "translator/x86-64/lower.h"
 
 #define MAX_LEN 15
@@ -242,15 +243,33 @@ static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_
     b->extend = !c->vm->opt.no_long_blocks && !b->special;
 }
 
+/* The caller's bytes may be old by now: begin again, at the top of the loop. */
+static _Noreturn void translate_again(struct guest_cpu *c)
+{
+    c->exit_from = NULL;
+    c->in_special = c->special_tf = 0;
+    cpu_exit_loop(c);
+}
+
 static struct tb *alloc_or_flush(struct guest_cpu *c, size_t min, struct tb_room *room)
 {
     struct tb *tb = tb_alloc(c, min, room);
 
     if (!tb) {
         c->stat[ST_CACHE_FULL]++;
-        tb_flush(c);
-        hm_refused_clear();
-        c->flush_epoch++;
+        uint64_t flushes = c->flush_epoch;
+        if (!smp_seize(c, SMP_OUT)) {
+            translate_again(c);
+        }
+        if (flushes == c->flush_epoch) {    /* no other vCPU has done it meanwhile */
+            tb_flush(c);
+            hm_refused_clear();
+            c->flush_epoch++;
+        }
+        smp_release(c);
+        if (smp_on(c->vm)) {
+            translate_again(c);
+        }
         tb = tb_alloc(c, min, room);
     }
     return tb;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vm.c - set-up and tear-down of the engine: one VM, one vCPU. */
+/* vm.c - set-up and tear-down of the engine: the VM and its vCPUs. */
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "translator/exec.h"
+#include "translator/smp.h"
 #include "translator/svm.h"
 #include "translator/x86-64/lower.h"
 
@@ -67,12 +68,16 @@ bool xbt_vm_init(struct xbt_vm *vm, const struct tb_hash_ops *hash, const char *
 
 bool xbt_vcpu_init(struct xbt_vm *vm, struct guest_cpu *c, const char **why)
 {
-    if (vm->n_cpus >= sizeof(vm->cpus) / sizeof(vm->cpus[0])) {
-        *why = "only one vCPU is supported";
+    unsigned slot = vm->n_cpus;
+
+    if (slot >= XBT_VM_CPUS || (slot && slot >= vm->max_cpus)) {
+        *why = "more vCPUs than the machine was made for";
         return false;
     }
     c->vm = vm;
-    c->index = vm->n_cpus;
+    c->index = slot;
+    c->smp.phase = SMP_OUT;
+    c->smp.flushes = vm->flushes;
     c->exc_vector = -1;
     c->ea_mask = 0x0000fffffffff000ull;
     c->a20_mask = ~0ull;
@@ -80,7 +85,8 @@ bool xbt_vcpu_init(struct xbt_vm *vm, struct guest_cpu *c, const char **why)
     if (tlb_init(c, vm->opt.tlb_force, why) < 0) {
         return false;
     }
-    vm->cpus[vm->n_cpus++] = c;
     cpu_reset(c);
+    __atomic_store_n(&vm->cpus[slot], c, __ATOMIC_RELEASE);
+    __atomic_store_n(&vm->n_cpus, slot + 1, __ATOMIC_RELEASE);
     return true;
 }

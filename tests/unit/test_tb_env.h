@@ -8,6 +8,7 @@
 #define TEST_TB_ENV_H
 
 #include "tb-store/store.h"
+#include "tests/unit/one_cpu.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,12 @@ void tlb_unwrite_page(struct guest_cpu *c, uint64_t ram_addr)
     (void)c;
     __atomic_add_fetch(&env.unwrites, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&env.last_unwrite, ram_addr, __ATOMIC_RELAXED);
+}
+void smp_unwrite_page(struct guest_cpu *c, uint64_t ram_addr)
+{
+    for (unsigned i = 0; i < c->vm->n_cpus; i++) {
+        tlb_unwrite_page(c->vm->cpus[i], ram_addr);
+    }
 }
 void tlb_jc_clear(struct guest_cpu *c)
 {

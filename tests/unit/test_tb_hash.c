@@ -139,7 +139,7 @@ static void *vcpu_thread(void *arg)
         }
         CHECK(tb_find_host_pc(c->vm->store, tb->entry) == tb);
         if (last) {
-            tb_link(c, last, i & 1, tb);
+            tb_link(c, last, i & 1, tb, 0);
         }
         last = tb;
         if ((seed >> 20) % 8 == 0) {

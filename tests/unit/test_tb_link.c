@@ -63,7 +63,7 @@ static void test_targets(bool wx)
             e->branch = NULL;
         }
         check_unlinked(from, 1);
-        tb_link(env_cpu, from, 1, to);
+        tb_link(env_cpu, from, 1, to, 0);
         check_linked(from, 1, to, want);
         check_unlinked(from, 0);
         CHECK_EQ(incoming(to), 1);
@@ -83,27 +83,60 @@ static void test_refusals(void)
     struct tb *dead = env_add(env_cpu, 0x3000, 8), *fresh = env_make(env_cpu, 0x4000, 8, CODE_BYTES);
 
     tb_invalidate(env_cpu, dead, TBD_DEBUG);
-    tb_link(env_cpu, a, 0, dead);
-    tb_link(env_cpu, dead, 0, a);
-    tb_link(env_cpu, a, 0, fresh);
-    tb_link(env_cpu, fresh, 0, a);
+    tb_link(env_cpu, a, 0, dead, 0);
+    tb_link(env_cpu, dead, 0, a, 0);
+    tb_link(env_cpu, a, 0, fresh, 0);
+    tb_link(env_cpu, fresh, 0, a, 0);
     s->vm->opt.no_chain = true;
-    tb_link(env_cpu, a, 0, b);
+    tb_link(env_cpu, a, 0, b, 0);
     s->vm->opt.no_chain = false;
     ((struct tb_exit *)tb_rw(s, &a->exit[0]))->lip = TB_NO_TARGET;
-    tb_link(env_cpu, a, 0, b);
+    tb_link(env_cpu, a, 0, b, 0);
     check_unlinked(a, 0);
     check_unlinked(dead, 0);
     check_unlinked(fresh, 0);
     CHECK_EQ(incoming(a) + incoming(b) + incoming(dead) + incoming(fresh), 0);
     CHECK_EQ(env_cpu->stat[ST_CHAIN_MADE], 0);
     /* A second link of one exit changes nothing. */
-    tb_link(env_cpu, a, 1, b);
-    tb_link(env_cpu, a, 1, b);
-    tb_link(env_cpu, a, 1, a);
+    tb_link(env_cpu, a, 1, b, 0);
+    tb_link(env_cpu, a, 1, b, 0);
     check_linked(a, 1, b, a->exit[1].branch_noflags);
     CHECK_EQ(incoming(b), 1);
     CHECK_EQ(incoming(a), 0);
+    env_stop();
+}
+
+/* To another successor, or for another page: at once when nobody else runs, else when nobody is in the exit any more. */
+static void test_relink(void)
+{
+    struct tb_store *s = env_start(1, false);
+    struct tb *a = env_add(env_cpu, 0x1000, 8), *b = env_add(env_cpu, 0x2000, 8), *d = env_add(env_cpu, 0x3000, 8);
+    static uint32_t id;
+    struct tb_exit *e = tb_rw(s, &a->exit[1]);
+
+    e->cross_page = 1;
+    e->cp_imm = (uint8_t *)&id;
+    tb_link(env_cpu, a, 1, b, 5);
+    CHECK(e->to == b && id == 5 && !e->stamp);
+    tb_link(env_cpu, a, 1, d, 6);
+    CHECK(e->to == d && id == 6);
+    tb_link(env_cpu, a, 1, d, 7);
+    CHECK(e->to == d && id == 7);
+    CHECK_EQ(incoming(b), 0);
+    CHECK_EQ(incoming(d), 1);
+
+    s->vm->max_cpus = 2;
+    smp_busy = true;
+    tb_link(env_cpu, a, 1, d, 7);
+    CHECK(e->to == d && !e->stamp);
+    tb_link(env_cpu, a, 1, b, 8);
+    check_unlinked(a, 1);
+    CHECK(id == 7 && e->stamp);
+    tb_link(env_cpu, a, 1, b, 8);
+    check_unlinked(a, 1);
+    smp_busy = false;
+    tb_link(env_cpu, a, 1, b, 8);
+    CHECK(e->to == b && id == 8);
     env_stop();
 }
 
@@ -116,11 +149,11 @@ static void test_death(bool wx)
 
     for (unsigned i = 0; i < 20; i++) {
         from[i] = env_add(env_cpu, 0x3000 + 16 * i, 8);
-        tb_link(env_cpu, from[i], i & 1, mid);
-        tb_link(env_cpu, from[i], !(i & 1), end);
+        tb_link(env_cpu, from[i], i & 1, mid, 0);
+        tb_link(env_cpu, from[i], !(i & 1), end, 0);
     }
-    tb_link(env_cpu, mid, 0, mid);
-    tb_link(env_cpu, mid, 1, end);
+    tb_link(env_cpu, mid, 0, mid, 0);
+    tb_link(env_cpu, mid, 1, end, 0);
     CHECK_EQ(incoming(mid), 21);
     CHECK_EQ(incoming(end), 21);
     /* A source dies: out of the middle of two lists. */
@@ -151,14 +184,14 @@ static void test_both_exits(void)
     struct tb *a = env_add(env_cpu, 0x1000, 8), *b = env_add(env_cpu, 0x2000, 8);
     struct tb *x = env_add(env_cpu, 0x3000, 8);
 
-    tb_link(env_cpu, a, 0, b);
-    tb_link(env_cpu, x, 0, b);
-    tb_link(env_cpu, a, 1, b);
+    tb_link(env_cpu, a, 0, b, 0);
+    tb_link(env_cpu, x, 0, b, 0);
+    tb_link(env_cpu, a, 1, b, 0);
     CHECK_EQ(incoming(b), 3);
     tb_unlink_exits(env_cpu, a);
     CHECK_EQ(incoming(b), 1);
     check_linked(x, 0, b, x->exit[0].branch_noflags);
-    tb_link(env_cpu, a, 1, b);
+    tb_link(env_cpu, a, 1, b, 0);
     tb_invalidate(env_cpu, b, TBD_DEBUG);
     check_unlinked(a, 0);
     check_unlinked(a, 1);
@@ -171,6 +204,7 @@ int main(void)
     test_targets(false);
     test_targets(true);
     test_refusals();
+    test_relink();
     test_death(false);
     test_death(true);
     test_both_exits();

@@ -183,8 +183,10 @@ static void test_code(int format)
     CHECK_EQ(env_invalidations, 0);
     CHECK(!guest_page_ptr(c, A, ACC_WRITE));
 
-    /* Over the code: invalidated first, then direct; then the page is ordinary. */
-    CHECK(tlb_slow_write(c, A + 126, 4, 0) == ram + 0x10007e);
+    /* Over the code: in place, and invalidated after it; then the page is ordinary. */
+    CHECK(tlb_slow_write(c, A + 126, 4, 0) == ram + 0x10007e && c->commit.active);
+    CHECK_EQ(env_invalidations, 0);
+    CHECK_EQ(tlb_slow_commit(c), 0);
     CHECK_EQ(env_invalidations, 1);
     CHECK_EQ(env_inval_addr, RAM_BASE + 0x10007e);
     CHECK_EQ(env_inval_len, 4);
@@ -227,6 +229,8 @@ static void test_code(int format)
     tlb_unwrite_page(c, RAM_BASE + 0x100000);
     map(PG_4, A + 0x9000, 0x100000 | RW);
     CHECK(tlb_slow_write(c, A + 0x9080, 1, 0) == ram + 0x100080);
+    CHECK(env_code[g + 2]);
+    CHECK_EQ(tlb_slow_commit(c), 0);
     CHECK(!env_code[g + 2]);
     env_code[g + 2] = 1;
     tlb_unwrite_page(c, RAM_BASE + 0x100000);
@@ -330,7 +334,7 @@ static void test_watch(int format)
         CHECK_EQ(c->exc_dr6, 0);
         CHECK(tlb_slow_write(c, A + 0x0c, 4, 0) != c->bounce);
         CHECK_EQ(c->exc_dr6, 0);
-        CHECK(tlb_slow_write(c, A + 0x0d, 4, 0) == c->bounce);
+        CHECK(tlb_slow_write(c, A + 0x0d, 4, 0) == ram + 0x10000d && c->commit.active);
         CHECK_EQ(tlb_slow_commit(c), 1);
         CHECK_EQ(c->exc_dr6, 2);
         CHECK(!tlb_hit(c, A, MMU_KERNEL, true));

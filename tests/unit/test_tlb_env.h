@@ -11,6 +11,7 @@
 
 #include "tlb/tlb_int.h"
 #include "translator/svm.h"
+#include "tests/unit/one_cpu.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -137,6 +138,25 @@ unsigned tb_invalidate_range(struct guest_cpu *cpu, uint64_t ram_addr, unsigned 
     }
     *hit = env_running_hit;
     return 1;
+}
+_Noreturn void cpu_exit_loop(struct guest_cpu *cpu)
+{
+    (void)cpu;
+    abort(); /* nobody to wait for: never */
+}
+bool tb_stored(struct guest_cpu *cpu, uint64_t ram_addr, unsigned len, enum tb_death why)
+{
+    bool hit = false;
+
+    if (tb_range_has_code(cpu->vm->store, ram_addr, len)) {
+        tb_invalidate_range(cpu, ram_addr, len, why, &hit);
+    }
+    return hit;
+}
+void tb_note_writer_slow(struct guest_cpu *cpu, uint64_t ram_addr)
+{
+    (void)cpu;
+    (void)ram_addr;
 }
 
 /* ---- the device: records accesses, reads give a pattern of the address ---- */

@@ -424,11 +424,17 @@ static void jump_back(struct x64_buf *b, const uint8_t *to)
     x64_jmp(b, to);
 }
 
+/* LOCK, or XCHG with memory (SDM vol. 3, 8.1.2.1). */
+static bool locked(const struct dec_insn *in)
+{
+    return in->lock || (in->map == 0 && !in->vex && (in->opcode | 1) == 0x87 && in->has_mem);
+}
+
 /* x87 stores with an unmasked exception leave the operand alone: they too need the old bytes in the bounce buffer. */
 static uint32_t slow_flags(const struct lower *l, const struct ir_op *o)
 {
     return o->size | (o->seg == S_SS ? TH_F_SS : 0) | (o->acc == OA_W && !o->x87_wait ? 0 : TH_F_RMW) |
-           (o->aligned ? TH_F_ALIGN : 0) | (alignment_checked(l, o) ? TH_F_AC : 0) |
+           (locked(o->in) ? TH_F_LOCK : 0) | (o->aligned ? TH_F_ALIGN : 0) | (alignment_checked(l, o) ? TH_F_AC : 0) |
            ((l->ir->key.hflags & HF_CODE_MASK) == HF_CODE64 || segment_checked(l, o) ? 0 : TH_F_FLAT32) |
            (o->aligned == ALIGN_MXCSR ? TH_F_MM : 0) | (o->x87_wait ? TH_F_X87 : 0);
 }

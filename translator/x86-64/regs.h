@@ -43,6 +43,7 @@
 #define TH_F_AC   0x80000   /* alignment is checked (HF_AC): a misaligned address gives #AC before #PF */
 #define TH_F_MM   0x100000  /* with TH_F_ALIGN: not when MXCSR.MM is set */
 #define TH_F_FLAT32 0x400000 /* no segment check was made: a 32-bit offset must not wrap */
+#define TH_F_LOCK 0x800000  /* with TH_F_RMW: atomic */
 #define TH_F_X87  0x200000  /* a pending x87 exception comes first */
 
 /* What xbt_enter() returns. */

@@ -96,6 +96,8 @@ void xbt_signals_install(void)
     }
 }
 
+void xbt_signals_running(struct guest_cpu *c) { running = c; }
+
 void xbt_signals_thread_init(struct guest_cpu *c)
 {
     stack_t ss;
