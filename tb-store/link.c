@@ -102,7 +102,7 @@ void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to,
     const struct tb_exit *e = &from->exit[exit];
 
     XBT_ASSERT(exit < from->n_exits);
-    if (s->vm->opt.no_chain || from->invalid) {
+    if (s->vm->opt.no_chain || __atomic_load_n(&from->invalid, __ATOMIC_RELAXED)) {
         return;
     }
     xbt_lock(&s->lock);

@@ -374,7 +374,7 @@ static void chain(struct guest_cpu *c, struct tb_exit *x, struct tb *to, uint64_
     struct tb *from = x->from;
     unsigned exit = (unsigned)(x - from->exit);
 
-    if (from->invalid || x->lip != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 ||
+    if (__atomic_load_n(&from->invalid, __ATOMIC_RELAXED) || x->lip != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 ||
         c->vm->opt.no_chain || (x->cross_page && c->vm->opt.no_cross_page) || from->key.cs_base != to->key.cs_base) {
         return;
     }

@@ -117,9 +117,6 @@ static void other_things(struct guest_cpu *c, struct tb *tb, unsigned place, uin
     case 5:
         tb_unlink_exits(c, tb);
         break;
-    case 6:
-        tb_unlink_exit(c, tb, r >> 8 & 1);
-        break;
     case 7:
         tb_range_has_code(s, place_pc(place) + SIZE + 1, 4);
         break;
@@ -155,7 +152,7 @@ static void *vcpu_thread(void *arg)
             continue;
         }
         if (last) {
-            tb_link(c, last, r >> 32 & 1, tb);
+            tb_link(c, last, r >> 32 & 1, tb, 0);
         }
         last = tb;
         other_things(c, tb, place, next(&seed));
@@ -199,6 +196,7 @@ static void run(bool wx, unsigned flush_every, bool no_byte_maps)
     pthread_t thread[THREADS], other;
     struct tb_store_info info;
 
+    env_vm.max_cpus = THREADS;
     env_vm.opt.flush_every = flush_every;
     env_vm.opt.no_byte_maps = no_byte_maps;
     memset(ram, 0, sizeof(ram));
