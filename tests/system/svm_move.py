@@ -14,7 +14,7 @@ sys.path.insert(0, HERE)
 
 import build  # noqa: E402
 
-WANT = '\nexit 81\nrcx 2\ncr0 80050033\ngif and hsave 300000\nend\n'
+WANT = '\nexit 81\nint_ctl 10f0105\nrcx 2\ncr0 80050033\ngif and hsave 300000\nend\n'
 
 
 class Machine:

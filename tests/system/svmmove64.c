@@ -32,9 +32,11 @@ __attribute__((used)) void test_main(void)
     V64(C_NCR3) = NPT;
     V8(C_TLB) = 1;
     V64(C_TSC) = 1ull << 62;
+    V32(C_INTCTL) = 0x010f0105;     /* V_INTR_MASKING, a virtual interrupt that IF does not let through, TPR 5 */
     vmrun();
     put("\n");
     line("exit", V64(C_CODE));
+    line("int_ctl", V32(C_INTCTL));
     line("rcx", guest_rcx);
     line("cr0", READ_CR(0));
     line("gif and hsave", rdmsr(0xc0010117));
