@@ -11,7 +11,7 @@ MESON_BUILD := $(BUILD)/meson
 ACCEL ?= xbt
 MESON_OPTIONS ?=
 
-.PHONY: help boot build check check-options check-sanitize check-tsan fuzz fuzz-guest bench bench-all guest guest32 rootfs matrix suites deps headers clean distclean
+.PHONY: help boot build check check-options check-sanitize check-tsan fuzz fuzz-guest bench bench-all guest guest32 rootfs matrix suites long-migrate deps headers clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -37,6 +37,8 @@ help:
 	@echo "                600 MB of packages; root for two of its rows)"
 	@echo "make suites     run others' test suites, SUITES= of qemu valgrind gcc kselftest"
 	@echo "                i686 (hours; downloads 700 MB; docs/suites.md)"
+	@echo "make long-migrate"
+	@echo "                1000 migrations of a guest that writes all the time (ROUNDS=)"
 	@echo "make clean      remove what was built (headers and guest stay)"
 	@echo "make distclean  remove $(BUILD)/ with all downloads"
 
@@ -95,6 +97,10 @@ matrix: build guest
 
 suites: build guest rootfs
 	@scripts/suites.sh $(BUILD) $(SUITES)
+
+ROUNDS ?= 1000
+long-migrate: build
+	@XBT_DIRTY_ROUNDS=$(ROUNDS) XBT_BUILD=$(BUILD) /usr/bin/python3 tests/qtest/test_dirty.py -v
 
 clean:
 	rm -rf $(MESON_BUILD) $(BUILD)/qemu-xbt
