@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * xbt-accel-ops.c - the table by which QEMU's cpus.c drives us.
- *
- * Guest debugging (gdbstub breakpoints) is not offered: without
- * supports_guest_debug QEMU refuses -gdb with a message of its own.
  */
 #include "qemu/osdep.h"
 #include "accel-xbt/xbt-accel.h"
@@ -32,6 +29,7 @@ static void xbt_accel_ops_class_init(ObjectClass *oc, void *data)
     ops->synchronize_post_reset = xbt_sync_post_reset;
     ops->synchronize_post_init = xbt_sync_post_init;
     ops->synchronize_pre_loadvm = xbt_sync_pre_loadvm;
+    xbt_debug_ops(ops);
 }
 
 static const TypeInfo xbt_accel_ops_type = {

@@ -370,6 +370,7 @@ static int xbt_init_machine(MachineState *ms)
     xbt_memory_init();
     xbt_clock_init();
     xbt_qmp_init();
+    xbt_debug_init();
     xbt_hmp_init();
     return 0;
 }
@@ -407,6 +408,7 @@ static void xbt_accel_class_init(ObjectClass *oc, void *data)
     ac->name = "xbt";
     ac->init_machine = xbt_init_machine;
     ac->allowed = &xbt_allowed;
+    ac->gdbstub_supported_sstep_flags = xbt_debug_sstep_flags;
 
     for (unsigned i = 0; i < ARRAY_SIZE(numbers); i++) {
         object_class_property_add(oc, numbers[i].name, "int", get_number, set_number, NULL, (void *)&numbers[i]);

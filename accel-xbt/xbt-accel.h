@@ -57,6 +57,7 @@ struct xbt_cpu {
     bool apic_moved;          /* the local APIC is disabled or not at its default address */
     bool yield;               /* with thread=single: another vCPU's turn has come */
     bool close_queued;        /* so is the closing of logged pages (BQL) */
+    unsigned watch_set;       /* the set of watchpoints that its tables respect */
 };
 
 extern bool xbt_allowed;
@@ -172,6 +173,15 @@ void xbt_cpu_register(void);
 /* ---- xbt-clock.c ---- */
 void xbt_clock_init(void);
 void xbt_clock_vcpu(struct xbt_cpu *x);
+
+/* ---- xbt-debug.c ---- */
+void xbt_debug_ops(AccelOpsClass *ops);
+void xbt_debug_init(void);
+int xbt_debug_sstep_flags(void);
+/* BQL, vCPU, before it runs: what gdb has set or taken away comes into force. */
+void xbt_debug_enter(struct xbt_cpu *x);
+/* BQL, vCPU: the engine stopped for gdb. */
+void xbt_debug_stopped(struct xbt_cpu *x);
 
 /* ---- xbt-log.c ---- */
 void xbt_log_text(const char *text);

@@ -34,6 +34,7 @@
 #include "qemu/rcu.h"
 #include "qemu/units.h"
 #include "exec/address-spaces.h"
+#include "exec/gdbstub.h"
 #include "exec/memory.h"
 #include "exec/ramlist.h"
 #include "hw/boards.h"

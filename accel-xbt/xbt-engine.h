@@ -33,6 +33,7 @@
 #define cpu_interrupt engine_cpu_interrupt
 
 #include "translator/guest_cpu.h"
+#include "translator/debugger.h"
 #include "translator/fpu_ptr.h"
 #include "translator/host.h"
 #include "tlb/tlb.h"

@@ -55,6 +55,7 @@ static void copy_field(void *dst, size_t dst_size, const void *src, size_t src_s
 /* ---- segments ---- */
 
 #define ATTR_MASK 0x00f0ff00u /* the descriptor's attribute bits, without limit and base */
+#define LIMIT_SHIFT 16        /* bits 19..16 of the limit among them */
 
 static SegmentCache *env_seg(CPUX86State *env, unsigned i)
 {
@@ -69,7 +70,8 @@ static void segments_get(const struct guest_cpu *c, CPUX86State *env)
         s->selector = c->seg[i].sel;
         s->base = c->seg[i].base;
         s->limit = c->seg[i].limit;
-        s->flags = c->seg[i].attr;
+        s->flags = c->seg[i].attr |
+                   (c->seg[i].limit >> (c->seg[i].attr & DESC_G_MASK ? 28 : 16) & 0xf) << LIMIT_SHIFT;
     }
     /* QEMU takes the privilege level from SS.DPL, also for a null SS. */
     env->segs[R_SS].flags = (env->segs[R_SS].flags & ~(uint32_t)DESC_DPL_MASK) | (uint32_t)c->cpl
@@ -303,7 +305,7 @@ static void do_put_all(CPUState *cs, run_on_cpu_data data)
     memset(x->c->msr_other, 0, sizeof(x->c->msr_other));
     x->c->svm.vm_cr = 0;
     xbt_state_put(x);
-    cs->vcpu_dirty = false;
+    cs->vcpu_dirty = !runstate_is_running(); /* gdb may change it before the start */
 }
 
 static void do_mark_dirty(CPUState *cs, run_on_cpu_data data)

@@ -146,8 +146,7 @@ static void engine_came_back(struct xbt_cpu *x, enum vcpu_exit why)
         stopped_by_triple_fault(cs);
         break;
     case VCPU_EXIT_DEBUG:
-        cs->exception_index = EXCP_DEBUG;
-        cpu_handle_guest_debug(cs);
+        xbt_debug_stopped(x);
         break;
     case VCPU_EXIT_STOP:
         break;
@@ -167,6 +166,7 @@ void xbt_vcpu_exec(struct xbt_cpu *x)
         cs->vcpu_dirty = false;
     }
     x->c->halted = 0;
+    xbt_debug_enter(x);
     qatomic_set(&cs->exit_request, 0);
     xbt_vm.opt.dump = xbt_log_dump_flags();
 

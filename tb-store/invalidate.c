@@ -192,3 +192,38 @@ void tb_flush(struct guest_cpu *c)
         c->host->code_flushed(c);
     }
 }
+
+/* ---- by linear address ---- */
+
+#define AT_ONCE 64u
+
+struct doomed {
+    const uint64_t *lin;
+    unsigned n_lin, n;
+    struct tb *tb[AT_ONCE];
+};
+
+static void consider(struct tb *tb, void *arg)
+{
+    struct doomed *d = arg;
+
+    for (unsigned i = 0; i < d->n_lin && d->n < AT_ONCE; i++) {
+        if (d->lin[i] - (tb->lip - tb->guest_before) < (uint64_t)tb->guest_size + tb->guest_before) {
+            d->tb[d->n++] = tb;
+            return;
+        }
+    }
+}
+
+void tb_invalidate_lin(struct guest_cpu *c, const uint64_t *lin, unsigned n, enum tb_death why)
+{
+    struct doomed d = { .lin = lin, .n_lin = n };
+
+    do {
+        d.n = 0;
+        tb_foreach(c->vm->store, consider, &d);
+        for (unsigned i = 0; i < d.n; i++) {
+            tb_invalidate(c, d.tb[i], why);
+        }
+    } while (d.n == AT_ONCE);
+}

@@ -223,6 +223,8 @@ static inline void tb_note_writer(struct guest_cpu *c, uint64_t ram_addr)
 }
 void tb_clear_writer(struct guest_cpu *c, uint64_t ram_addr);
 bool tb_is_writer(const struct guest_cpu *c, uint64_t ram_addr);
+/* Invalidate every TB that contains one of these n linear addresses, in whatever address space. */
+void tb_invalidate_lin(struct guest_cpu *c, const uint64_t *lin, unsigned n, enum tb_death why);
 /* Does this RAM page hold translated code, or is some being made of it (tb_watch_code())?  Then it must
  * not be in a write table.  Lock free. */
 bool tb_page_has_code(struct tb_store *s, uint64_t ram_addr);

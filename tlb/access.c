@@ -22,7 +22,7 @@ read_slow(struct guest_cpu *c, uint64_t lin, void *buf, uint32_t size, enum mmu_
     c->stat[ST_SLOW_HELPER_READ]++;
     unsigned n = tlb_resolve(c, tlb_lin(c, lin), size, ACC_READ, m, p);
 
-    if (unlikely(c->dr[7] & 0xff)) {
+    if (unlikely(tlb_watching(c))) {
         tlb_watch_hit(c, lin, size, false);
     }
     tlb_part_read(c, &p[0], buf);
@@ -38,7 +38,7 @@ write_slow(struct guest_cpu *c, uint64_t lin, const void *buf, uint32_t size, en
 
     c->stat[ST_SLOW_HELPER_WRITE]++;
     unsigned n = tlb_resolve(c, tlb_lin(c, lin), size, ACC_WRITE, m, p);
-    bool leave = unlikely(c->dr[7] & 0xff) && tlb_watch_hit(c, lin, size, true);
+    bool leave = unlikely(tlb_watching(c)) && tlb_watch_hit(c, lin, size, true);
 
     tlb_part_write(c, &p[0], buf);
     if (n == 2) {
@@ -201,7 +201,7 @@ void guest_probe(struct guest_cpu *c, uint64_t lin, unsigned size, enum access a
         }
         done += PAGE_SIZE - (at & 0xfff);
     }
-    if (unlikely(c->dr[7] & 0xff) && acc != ACC_EXEC) {
+    if (unlikely(tlb_watching(c)) && acc != ACC_EXEC) {
         tlb_watch_hit(c, tlb_lin(c, lin), size, acc == ACC_WRITE);
     }
 }
@@ -221,7 +221,7 @@ uint8_t *guest_page_ptr(struct guest_cpu *c, uint64_t lin, enum access acc)
     }
     lin = tlb_lin(c, lin);
     tlb_resolve(c, lin, 1, acc, c->mmu_mode, p);
-    return p[0].code || (unlikely(c->dr[7] & 0xff) && tlb_watched(c, lin)) ? NULL : p[0].host;
+    return p[0].code || (unlikely(tlb_watching(c)) && tlb_watched(c, lin)) ? NULL : p[0].host;
 }
 
 uint8_t *guest_store_ptr(struct guest_cpu *c, uint64_t lin, uint64_t *code)
@@ -235,7 +235,7 @@ uint8_t *guest_store_ptr(struct guest_cpu *c, uint64_t lin, uint64_t *code)
     }
     lin = tlb_lin(c, lin);
     tlb_resolve(c, lin, 1, ACC_WRITE, c->mmu_mode, p);
-    if (!p[0].host || (unlikely(c->dr[7] & 0xff) && tlb_watched(c, lin))) {
+    if (!p[0].host || (unlikely(tlb_watching(c)) && tlb_watched(c, lin))) {
         return NULL;
     }
     if (p[0].code) {

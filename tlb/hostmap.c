@@ -369,7 +369,7 @@ static bool page_get(struct guest_cpu *c, const struct hm_path *p, uint64_t lin,
     uint64_t pte = path_pte(p, lin), need = PTE_P | PTE_U | PTE_A;
 
     if ((pte & need) != need || (pte & (reserved_bits(c) | PTE_PKEY | PTE_G)) || !pkey0_ok(c) ||
-        ((c->dr[7] & 0xff) && tlb_watched(c, lin))) {
+        (tlb_watching(c) && tlb_watched(c, lin))) {
         return false;
     }
     struct phys_page pg = physmap_lookup(c->vm->phys, path_gpa(p, pte, lin) & c->a20_mask);

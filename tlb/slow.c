@@ -15,6 +15,7 @@
  * atomically stays so.  Locked accesses that cross a page or go to devices have the other vCPUs wait.
  */
 #include "tlb/tlb_int.h"
+#include "translator/debugger.h"
 #include "translator/smp.h"
 #include "translator/svm.h"
 
@@ -113,7 +114,7 @@ bool tlb_watched(const struct guest_cpu *c, uint64_t lin)
             return true;
         }
     }
-    return false;
+    return c->gdb_watch && debugger_watched(c, lin);
 }
 
 bool tlb_watch_hit(struct guest_cpu *c, uint64_t lin, uint32_t size, bool write)
@@ -132,7 +133,7 @@ bool tlb_watch_hit(struct guest_cpu *c, uint64_t lin, uint32_t size, bool write)
     if (unlikely(hits)) {
         debug_hit(c, hits); /* may start the instruction again */
     }
-    return hits;
+    return (c->gdb_watch && debugger_watch_hit(c, lin, size, write)) || hits;
 }
 
 /* ---- one page ---- */
@@ -188,7 +189,7 @@ static void part_store(struct guest_cpu *c, enum mmu_mode mode, struct tlb_part 
         if (!(pg->flags & PHYS_LOG) && !tlb_watched(c, p->lin)) {
             cw_enter(c, mode, p, pg);
         }
-    } else if (likely(!(c->dr[7] & 0xff)) || !tlb_watched(c, p->lin)) {
+    } else if (likely(!tlb_watching(c)) || !tlb_watched(c, p->lin)) {
         if (tlb_hit(c, p->lin, mode, false) != p->host) { /* a read will follow */
             tlb_fill(c, p->lin, tlb_table(mode, false), pg->host, w, pg->ram_addr);
         }
@@ -214,7 +215,7 @@ static void part_walk(struct guest_cpu *c, enum access acc, enum mmu_mode mode, 
     }
     if (acc == ACC_WRITE) {
         part_store(c, mode, p, &pg, &w);
-    } else if (likely(!(c->dr[7] & 0xff)) || !tlb_watched(c, p->lin)) {
+    } else if (likely(!tlb_watching(c)) || !tlb_watched(c, p->lin)) {
         tlb_fill(c, p->lin, tlb_table(mode, false), pg.host, &w, pg.ram_addr);
     }
 }
@@ -326,7 +327,7 @@ void *tlb_slow_read(struct guest_cpu *c, uint64_t lin, uint32_t size)
     lin = tlb_lin(c, lin);
     unsigned n = tlb_resolve(c, lin, size, ACC_READ, c->mmu_mode, p);
     c->slow_flags = 0;
-    if (unlikely(c->dr[7] & 0xff)) {
+    if (unlikely(tlb_watching(c))) {
         tlb_watch_hit(c, lin, size, false);
     }
     if (likely(n == 1 && p[0].host)) {
@@ -415,8 +416,9 @@ void *tlb_slow_write(struct guest_cpu *c, uint64_t lin, uint32_t size, uint32_t 
         n = resolve_locked(c, lin, size, p);
     }
     c->slow_flags = 0;
-    if (unlikely(c->dr[7] & 0xff)) {
-        leave = tlb_watch_hit(c, lin, size, true);
+    if (unlikely(tlb_watching(c))) {
+        leave = rmw && rmw != TLB_KEEP && tlb_watch_hit(c, lin, size, false);
+        leave |= tlb_watch_hit(c, lin, size, true);
     }
     if (likely(one && !leave && !p[0].code)) {
         return p[0].host;

@@ -153,9 +153,10 @@ void guest_stored(struct guest_cpu *c, uint64_t code, uint64_t lin, uint32_t len
 void *tlb_slow_read(struct guest_cpu *c, uint64_t lin, uint32_t size);
 /* Same for a store.  When c->commit.active = 1, generated code runs the store on the result, which may be c->bounce, and
  * then calls tlb_slow_commit(), which invalidates the TBs that it overlaps.  rmw: the old data is needed, too;
- * TLB_RMW_LOCKED: and nobody may come between. */
+ * TLB_RMW_LOCKED: and nobody may come between; TLB_KEEP: but the instruction does not read it. */
 #define TLB_RMW 1u
 #define TLB_RMW_LOCKED 2u
+#define TLB_KEEP 3u
 void *tlb_slow_write(struct guest_cpu *c, uint64_t lin, uint32_t size, uint32_t rmw);
 /* Write c->bounce to the guest, if the store went there. Returns non-zero when generated code must leave after this
  * instruction. */
@@ -206,6 +207,12 @@ struct xbt_vm {
     uint32_t smp_owner;         /* smp.c: who has the machine for itself */
     uint32_t smp_clock;         /* counts stamps */
     uint32_t flushes;           /* of the code cache */
+    /* What a debugger outside of the guest wants (debugger.h). */
+    struct {
+        const uint64_t *breaks;
+        const struct dbg_watch *watches;
+        unsigned n_breaks, n_watches;
+    } debugger;
     struct xbt_options {
         unsigned tb_size_mib;       /* code cache */
         unsigned max_insns;         /* per block; 1 = one instruction per block */

@@ -352,8 +352,9 @@ void tlb_part_write(struct guest_cpu *c, const struct tlb_part *p, const void *b
 bool tlb_part_smc(struct guest_cpu *c, const struct tlb_part *p);
 void tlb_mmio_read(struct guest_cpu *c, uint64_t gpa, void *buf, uint32_t len);
 void tlb_mmio_write(struct guest_cpu *c, uint64_t gpa, const void *buf, uint32_t len);
-/* Debug registers: does a data breakpoint watch the page / these bytes?  Hits go to
- * debug_hit(), which may not return. */
+/* Is there any data breakpoint, of the guest (debug.c) or of a debugger (debugger.c)?  Then: is one in the page / does
+ * the access meet one?  Hits are reported there, which may not return. */
+static inline bool tlb_watching(const struct guest_cpu *c) { return ((c->dr[7] & 0xff) | c->gdb_watch) != 0; }
 bool tlb_watched(const struct guest_cpu *c, uint64_t lin);
 bool tlb_watch_hit(struct guest_cpu *c, uint64_t lin, uint32_t size, bool write);
 

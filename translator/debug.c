@@ -76,12 +76,17 @@ _Noreturn void debug_raise_exec(struct guest_cpu *c)
     cpu_raise(c, EXC_DB);
 }
 
-void debug_hit(struct guest_cpu *c, unsigned hits)
+void debug_alone(struct guest_cpu *c)
 {
     if (c->in_code && !c->dbg_step) {
         c->dbg_restart = 1;
         cpu_exit_loop(c);
     }
+}
+
+void debug_hit(struct guest_cpu *c, unsigned hits)
+{
+    debug_alone(c);
     c->exc_dr6 |= hits;
 }
 

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "tlb/hostmap.h"
+#include "translator/debugger.h"
 #include "translator/desc.h"
 #include "translator/exec.h"
 #include "translator/fpu_ptr.h"
@@ -148,8 +149,8 @@ void *xbt_thunk_write(struct guest_cpu *c, uint64_t lin, uint32_t flags)
     c->slow_flags = (flags & TH_F_SS) != 0;
     c->commit.active = 0;
     c->stat[ST_SLOW_WRITE]++;
-    void *p = tlb_slow_write(c, lin, flags & 0xffff,
-                             flags & TH_F_LOCK ? TLB_RMW_LOCKED : flags & TH_F_RMW ? TLB_RMW : 0);
+    uint32_t rmw = flags & TH_F_LOCK ? TLB_RMW_LOCKED : flags & TH_F_X87 ? TLB_KEEP : TLB_RMW;
+    void *p = tlb_slow_write(c, lin, flags & 0xffff, flags & (TH_F_LOCK | TH_F_RMW) ? rmw : 0);
     c->stat[ST_SLOW_COMMIT] += c->commit.active;
     resume_after_access(c);
     return p;
@@ -339,6 +340,11 @@ static struct tb *find_tb(struct guest_cpu *c, uint64_t lip, struct code_page *p
 {
     struct tb_key key = current_key(c);
 
+    if (debugger_break_at(c->vm, lip) && !c->gdb_step) {
+        c->in_special = c->special_tf = 0; /* nothing has been executed */
+        c->gdb_stop = 1;
+        cpu_exit_loop(c);
+    }
     /* An instruction breakpoint comes before the faults of fetching the instruction (SDM vol. 3, table 6-2). */
     if (__builtin_expect((c->hflags & (HF_BP | HF_RF)) == HF_BP, 0) && debug_exec_at(c, lip)) {
         debug_raise_exec(c);
@@ -621,6 +627,7 @@ static void finish_special(struct guest_cpu *c)
 
     c->special_tf = c->dbg_step = 0;
     cpu_update_hflags(c);
+    c->gdb_stop |= c->gdb_step && !c->halted;   /* a CPU in HLT stops behind what it does next, as under TCG */
     if (tf && c->shadow != 2) {
         c->exc_dr6 |= DR6_BS;
         cpu_raise(c, EXC_DB);
@@ -649,12 +656,17 @@ static void take_exception(struct guest_cpu *c)
     c->stat[ST_EXIT_EXCEPTION]++;
     if (c->exc_vector != EXC_DB) {
         c->exc_dr6 = 0; /* the instruction did not complete */
+        c->gdb_stop = c->gdb_hit = 0;
     }
     cpu_deliver_exception(c);
+    c->gdb_stop |= c->gdb_step != 0;
 }
 
 static bool take_pending(struct guest_cpu *c)
 {
+    if (__builtin_expect(c->gdb_step & GDB_STEP_NOIRQ, 0)) {
+        return false;
+    }
     if (__builtin_expect(c->svm.nested | !c->svm.gif, 0)) {
         return svm_take_pending(c);
     }
@@ -674,6 +686,9 @@ static bool take_pending(struct guest_cpu *c)
     return false;
 }
 
+/* #DB is due for breakpoints that the last instruction met. */
+static inline bool trap_pending(const struct guest_cpu *c) { return (c->exc_dr6 & 0xf) && c->shadow != 2; }
+
 /* A LOCKed instruction that faulted between its parts still has the machine. */
 static void top_of_loop(struct guest_cpu *c)
 {
@@ -689,6 +704,7 @@ static enum vcpu_exit run_loop(struct guest_cpu *c)
     c->exit_from = NULL;
     c->special_tf = 0;
     c->in_special = 0;
+    c->gdb_stop = 0;
     if (c->dr[7] & 0xff) {
         debug_registers_changed(c);
     }
@@ -720,14 +736,22 @@ static enum vcpu_exit run_loop(struct guest_cpu *c)
             c->in_special = 0;
             finish_special(c);
         }
+        if (__builtin_expect(c->gdb_stop, 0)) {
+            if (trap_pending(c)) {
+                cpu_raise(c, EXC_DB);
+            }
+            fpu_park(c);
+            return VCPU_EXIT_DEBUG;
+        }
         if (__atomic_load_n(&c->exit_request, __ATOMIC_RELAXED) && handle_requests(c)) {
             fpu_park(c);
             return VCPU_EXIT_STOP;
         }
-        if (__builtin_expect(c->exc_dr6 & 0xf, 0) && c->shadow != 2) {
+        if (__builtin_expect(trap_pending(c), 0)) {
             cpu_raise(c, EXC_DB);
         }
         if (take_pending(c)) {
+            c->gdb_stop |= c->gdb_step != 0;
             continue;
         }
         if (c->halted) {
@@ -739,6 +763,10 @@ static enum vcpu_exit run_loop(struct guest_cpu *c)
          * is suppressed as if RF were 1 (SDM vol. 3, 17.3.1.1). */
         if (__builtin_expect(c->hflags & HF_BP, 0) && (c->rep_partial || c->shadow == 2)) {
             c->eflags |= FL_RF;
+            cpu_update_hflags(c);
+        }
+        if (__builtin_expect(c->gdb_step, 0)) {
+            c->dbg_step = 1;
             cpu_update_hflags(c);
         }
         c->in_special = (c->hflags & HF_SPECIAL) != 0;

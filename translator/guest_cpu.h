@@ -281,6 +281,10 @@ struct guest_cpu {
     uint64_t bp_made[4];         /* addresses of the instruction breakpoints that HF_BP blocks were made for */
     uint8_t  bp_made_mask;
     uint8_t  mce_pending;        /* the host reported a machine check not yet taken */
+    uint8_t  gdb_step;           /* GDB_STEP_* (debugger.h): stop behind the next instruction */
+    uint8_t  gdb_watch;          /* there are watchpoints of a debugger */
+    uint8_t  gdb_stop;           /* a stop for the debugger is due */
+    uint16_t gdb_hit;            /* index of the watchpoint that was met, plus 1; 0 none */
     uint64_t flush_epoch;        /* counts code cache flushes seen by this vCPU */
     uint32_t pkru, pkrs;
 

@@ -80,12 +80,14 @@ unsigned debug_exec_at(const struct guest_cpu *c, uint64_t lip);      /* those a
 void debug_registers_changed(struct guest_cpu *c);
 /* An instruction of the current block is about to meet these data or I/O breakpoints.  Returns when it may go on. */
 void debug_hit(struct guest_cpu *c, unsigned hits);
+/* The instruction of generated code that is running is to be a block of its own: give it up unless it is. */
+void debug_alone(struct guest_cpu *c);
 void debug_check_io(struct guest_cpu *c, unsigned port, unsigned size);
 _Noreturn void debug_raise_exec(struct guest_cpu *c);
 
 /* ---- the vCPU loop (exec.c) ---- */
 struct tb_hash_ops;
-enum vcpu_exit { VCPU_EXIT_STOP, VCPU_EXIT_HALT, VCPU_EXIT_SHUTDOWN, VCPU_EXIT_DEBUG };
+enum vcpu_exit { VCPU_EXIT_STOP, VCPU_EXIT_HALT, VCPU_EXIT_SHUTDOWN, VCPU_EXIT_DEBUG /* debugger.h */ };
 /* Run until something needs the embedder. FP state is parked on return. */
 enum vcpu_exit xbt_vcpu_run(struct guest_cpu *c);
 /* Engine set-up: host features, code cache, TLB; false with *why. vm->opt and c->host set before. */

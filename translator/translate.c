@@ -8,6 +8,7 @@
  * needs the bytes.
  */
 #include "tlb/hostmap.h"
+#include "translator/debugger.h"
 #include "translator/exec.h"
 #include "translator/mem.h"
 #include "translator/smp.h"
@@ -186,6 +187,10 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
                 lift_fault(b, ip, EXC_DB, false);
                 b->guest_size = b->n_insns = 1;
             }
+            return;
+        }
+        if (b->n_insns && debugger_break_at(c->vm, lin)) {
+            lift_end(b, ip);
             return;
         }
         if (!decode_next(c, b, &f, page, ip, lin, &st)) {
@@ -387,7 +392,7 @@ struct tb *translate(struct guest_cpu *c, const struct tb_key *key, uint64_t lip
 
     if (page->host) {
         tb_watch_code(c, page->ram_addr);
-        tb = dump ? NULL : tb_relocate(c, key);
+        tb = dump || c->vm->debugger.n_breaks ? NULL : tb_relocate(c, key);
         if (tb && opt->check_relocate) {
             tb = check_copy(c, tb, page);
         }

@@ -154,7 +154,7 @@ class Console(threading.Thread):
 class Machine:
     """A running QEMU; `with Machine(...) as m` ends it whatever happens."""
 
-    def __init__(self, *args, accel='xbt', env=None, prefix=(), cwd='/', **popen):
+    def __init__(self, *args, accel='xbt', env=None, prefix=(), cwd='/', keep=(), **popen):
         self.dir = tempfile.mkdtemp(prefix='xbt-qtest-')
         os.chmod(self.dir, 0o777)
         monitor, monitor_end = socket.socketpair()
@@ -170,7 +170,7 @@ class Machine:
         self.stderr = tempfile.TemporaryFile(mode='w+', dir=self.dir)
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.DEVNULL, stdout=self.stderr,
-            stderr=self.stderr, pass_fds=ends, cwd=cwd,
+            stderr=self.stderr, pass_fds=(*ends, *keep), cwd=cwd,
             env=clean_environment(**(env or {})), **popen)
         monitor_end.close()
         serial_end.close()

@@ -10,6 +10,7 @@
 #define TEST_TLB_ENV_H
 
 #include "tlb/tlb_int.h"
+#include "translator/debugger.h"
 #include "translator/svm.h"
 #include "tests/unit/one_cpu.h"
 
@@ -73,6 +74,17 @@ void svm_npf(struct guest_cpu *cpu, uint64_t gpa, uint64_t info)
 void debug_hit(struct guest_cpu *cpu, unsigned hits)
 {
     cpu->exc_dr6 |= hits;
+}
+
+/* There is no debugger (gdb_watch is 0). */
+bool debugger_watched(const struct guest_cpu *cpu, uint64_t lin)
+{
+    return false;
+}
+
+bool debugger_watch_hit(struct guest_cpu *cpu, uint64_t lin, uint32_t size, bool write)
+{
+    return false;
 }
 /* Run a statement; true if it raised a guest exception. */
 #define FAULTS(stmt)                   \
