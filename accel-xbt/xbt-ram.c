@@ -7,10 +7,10 @@
  * knows of it.  QEMU is told of the file: it must punch holes where a balloon discards pages, and closes it in the end.
  * RAM stays anonymous, and its pages stay out of hot mappings, when
  *   - somebody has decided where its pages come from (NUMA policy, preallocation),
- *   - a migration comes in: postcopy relies on anonymous memory,
  *   - the kernel refuses.
- * A background snapshot write-protects QEMU's own mapping: from then on nothing is mapped a second time.
- * All under the BQL.
+ * Nothing is mapped a second time while QEMU wants to see faults in its own mapping: in a background snapshot, which
+ * write-protects it, and while pages come in after the guest has been started (postcopy).
+ * All under the BQL, with the exception of postcopy_changed().
  */
 #include "qemu/osdep.h"
 #include <sys/mman.h>
@@ -20,7 +20,13 @@
 #include "migration/misc.h"
 #include "tlb/hostmap.h"
 
-bool migrate_background_snapshot(void); /* migration.h is not installed */
+/* migration.h and postcopy-ram.h are not installed. */
+bool migrate_background_snapshot(void);
+void postcopy_add_notifier(NotifierWithReturn *nn);
+struct postcopy_notice {
+    enum { PC_PROBE, PC_ADVISE, PC_LISTEN, PC_END } reason;
+    Error **errp;
+};
 
 #define MIN_SIZE (16 * MiB) /* smaller ones are firmware and video memory */
 #define FILE_NAME "xbt-ram"
@@ -124,7 +130,7 @@ void xbt_ram_share(MemoryRegion *mr)
         }
     } else {
         if (qemu_ram_pagesize(mr->ram_block) != qemu_real_host_page_size() || qemu_ram_is_shared(mr->ram_block) ||
-            runstate_check(RUN_STATE_INMIGRATE) || !default_policy(b.host)) {
+            !default_policy(b.host)) {
             return;
         }
         fd = mr->ram_block->fd = give_file(b.host, size);
@@ -150,15 +156,34 @@ void xbt_ram_forget(MemoryRegion *mr)
 
 static void migration_changed(Notifier *n, void *state)
 {
-    if (migration_in_setup(state) && migrate_background_snapshot()) {
-        hm_forbid();
-        xbt_memory_flush();
+    if (!migrate_background_snapshot()) {
+        return;
     }
+    if (migration_in_setup(state)) {
+        hm_forbid(HM_SNAPSHOT, true);
+        xbt_memory_flush();
+    } else if (migration_has_finished(state) || migration_has_failed(state)) {
+        hm_forbid(HM_SNAPSHOT, false);
+    }
+}
+
+/* PC_LISTEN: the guest does not run yet.  PC_END: in a thread of QEMU's. */
+static int postcopy_changed(NotifierWithReturn *n, void *data)
+{
+    const struct postcopy_notice *notice = data;
+
+    if (notice->reason == PC_LISTEN || notice->reason == PC_END) {
+        hm_forbid(HM_POSTCOPY, notice->reason == PC_LISTEN);
+    }
+    return 0;
 }
 
 void xbt_ram_init(void)
 {
     static Notifier notifier = { .notify = migration_changed };
 
+    static NotifierWithReturn postcopy = { .notify = postcopy_changed };
+
     add_migration_state_change_notifier(&notifier);
+    postcopy_add_notifier(&postcopy);
 }

@@ -54,8 +54,10 @@ bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t *addend, bool write);
 /* Outside of it, for a linear address: map it if possible. */
 bool hm_map(struct guest_cpu *c, uint64_t lin, bool write);
 
-/* No more hot spaces from now on; those that are end with the next TLBF_MEMMAP flush.  Any thread. */
-void hm_forbid(void);
+/* No more hot spaces while a reason is set; those that are end with the next TLBF_MEMMAP flush.  Any thread. */
+#define HM_SNAPSHOT 1u /* the embedder write-protects its own mapping of the memory */
+#define HM_POSTCOPY 2u /* it waits for faults in it */
+void hm_forbid(unsigned why, bool on);
 
 /* Instructions whose accesses cannot be mapped, by RAM address: translated with the tables. */
 bool hm_refused(uint64_t phys_pc);

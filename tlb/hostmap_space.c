@@ -82,9 +82,16 @@ static void batch(struct guest_cpu *c, struct tlb_space *s, unsigned calls)
     }
 }
 
-static bool forbidden;
+static unsigned forbidden;
 
-void hm_forbid(void) { __atomic_store_n(&forbidden, true, __ATOMIC_RELEASE); }
+void hm_forbid(unsigned why, bool on)
+{
+    if (on) {
+        __atomic_fetch_or(&forbidden, why, __ATOMIC_SEQ_CST);
+    } else {
+        __atomic_fetch_and(&forbidden, ~why, __ATOMIC_SEQ_CST);
+    }
+}
 
 static void make_hot(struct guest_cpu *c, struct tlb_space *s)
 {
