@@ -345,6 +345,7 @@ static bool start_engine(const XbtAccelState *s, unsigned max_cpus, Error **errp
     }
     xbt_vm.max_cpus = max_cpus;
     xbt_single_thread = s->single_thread;
+    xbt_vm.opt.pause_yields = s->single_thread && max_cpus > 1;
     xbt_vm.phys = physmap_new();
     if (!xbt_vm.phys) {
         error_setg(errp, "xbt: no memory for the physical memory map");

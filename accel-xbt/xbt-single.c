@@ -16,13 +16,17 @@ static QemuThread *thread;
 static QemuCond *halt_cond;
 static int thread_id;
 static struct xbt_cpu *turn;     /* whose turn it is */
+static bool kicked;              /* somebody wants something since the thread last looked */
 static QEMUTimer *slice;
 
 /* The running vCPU comes back, and the next one that has something to do gets the turn. */
 void xbt_single_kick(void)
 {
-    struct xbt_cpu *x = qatomic_load_acquire(&turn);
+    struct xbt_cpu *x;
 
+    qatomic_set(&kicked, true);
+    smp_mb();
+    x = qatomic_read(&turn);
     if (x) {
         qatomic_set(&x->yield, true);
         cpu_kick(x->c, XREQ_POLL);
@@ -40,8 +44,9 @@ static void take_turn(struct xbt_cpu *x)
     current_cpu = x->cs;
     xbt_signals_running(x->c);
     qatomic_set(&x->yield, false);
-    qatomic_store_release(&turn, x);
-    if (cpu_can_run(x->cs)) {
+    qatomic_set(&turn, x);
+    smp_mb(); /* whoever has seen no turn has been heard, who comes now will find it */
+    if (!qatomic_read(&kicked) && cpu_can_run(x->cs)) {
         xbt_vcpu_exec(x);
     }
     qatomic_set(&turn, NULL);
@@ -64,6 +69,8 @@ static void unplug(void)
 
 static void wait_for_work(void)
 {
+    qatomic_set(&kicked, false);
+    smp_mb();
     while (all_cpu_threads_idle()) {
         qemu_cond_wait_iothread(halt_cond);
     }
@@ -85,12 +92,10 @@ static void *single_thread(void *arg)
     slice = timer_new_ns(QEMU_CLOCK_VIRTUAL, slice_over, NULL);
     timer_mod(slice, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) + SLICE_NS);
     cpu_thread_signal_created(first->cs);
-    for (;;) {
-        for (struct xbt_cpu *x = xbt_cpu_next(NULL); x; x = xbt_cpu_next(x)) {
-            take_turn(x);
-        }
+    for (struct xbt_cpu *x = first;; x = xbt_cpu_next(x) ?: xbt_cpu_next(NULL)) {
         wait_for_work();
         unplug();
+        take_turn(x);
     }
     return NULL;
 }

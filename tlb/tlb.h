@@ -222,6 +222,7 @@ struct xbt_vm {
 #undef OPTIMISATION
         unsigned flush_every;       /* force a flush every N blocks made; 0 = never */
         bool wx;                    /* W^X: dual mapping of the code cache */
+        bool pause_yields;          /* PAUSE gives the thread to another vCPU */
         bool profile;               /* count block executions */
         bool check_relocate;        /* translate what is copied, too, and compare */
         bool perfmap;               /* tell host->code_made() of each block */

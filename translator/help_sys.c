@@ -205,6 +205,14 @@ int help_hlt(struct guest_cpu *c, const struct dec_insn *in)
     return halt(c, in);
 }
 
+/* One thread for all vCPUs: what this one waits for is done by another. */
+int help_pause(struct guest_cpu *c, const struct dec_insn *in)
+{
+    (void)in;
+    cpu_kick(c, XREQ_STOP);
+    return HELP_NEXT;
+}
+
 int help_monitor(struct guest_cpu *c, const struct dec_insn *in)
 {
     uint64_t off = addr_reg(c, R_RAX, in->adsize);

@@ -381,6 +381,13 @@ static bool lift_direction(struct ir_block *b, const struct dec_insn *in)
     return true;
 }
 
+static bool lift_pause(struct ir_block *b, const struct dec_insn *in)
+{
+    put(b, IR_HELPER_X, in);
+    b->keep_insn[in - b->insns] = true;
+    return true;
+}
+
 /* STI whose successor is in the same block (help_sti_open); lift_end() takes it back when there is none. */
 static const struct insn_row sti_open_row = {
     .name = "sti", .opcode = 0xfb, .ext = -1, .modrm = -1, .cls = CL_HELPER, .attr = IA_IOPL, .helper = help_sti_open,
@@ -572,7 +579,7 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         return false;
     }
     case CL_NOP:
-        return false;
+        return in->row->helper && c->vm->opt.pause_yields && lift_pause(b, in);
     case CL_PROBE:
         put_addr_insn(b, in, 1, OA_R, 0);
         put(b, IR_PROBE, in);

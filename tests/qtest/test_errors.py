@@ -112,6 +112,7 @@ class Options(ErrorTest):
                 'flush-every=-1': ('flush-every', '-1'),
                 'chain=maybe': ('chain', 'on'),
                 'one-insn=2': ('one-insn',),
+                'thread=x': ('thread', 'single', 'multi'),
                 'wx=x': ('wx',),
                 'profile=': ('profile',),
                 'tlb=round': ('tlb', 'flat', 'tagged', 'round'),

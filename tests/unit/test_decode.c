@@ -71,7 +71,7 @@ static int check_row(unsigned i)
 
     if ((r->fl_undef & ~r->fl_write) || ((r->fl_read | r->fl_write) & ~FL_STATUS)) {
         why = "flag masks";
-    } else if ((r->cls == CL_HELPER || r->cls == CL_STRING) != (r->helper != NULL)) {
+    } else if ((r->cls == CL_HELPER || r->cls == CL_STRING || r->helper == help_pause) != (r->helper != NULL)) {
         why = "helper column";
     } else if (r->cls == CL_HELPER && (r->fl_read | r->fl_write) && !(r->attr & IA_SYNCFL)) {
         why = "helper with flags lacks IA_SYNCFL";
