@@ -33,9 +33,10 @@ class GuestFault(Exception):
 
 
 class Remote(Machine):
-    def __init__(self, *args, memory='32M', options='', accel=None, **job):
+    def __init__(self, *args, memory='32M', options='', accel=None, firmware=True, **job):
         accel = accel or ACCEL + (options if ACCEL == 'xbt' else '')
-        super().__init__('-nodefaults', '-cpu', 'max', '-m', memory, '-bios', image(), *args, accel=accel, **job)
+        super().__init__('-nodefaults', '-cpu', 'max', '-m', memory,
+                         *(('-bios', image()) if firmware else ()), *args, accel=accel, **job)
         self.boots = 0
         self.at = 0
 
