@@ -26,7 +26,7 @@ build=${1:-$top/build}
 meta=linux-image-cloud-amd64
 arch=amd64
 modules="virtio_pci virtio_blk virtio_net virtio_console virtio_rng
-         virtio_balloon virtio_scsi sd_mod sr_mod ata_piix ahci
+         virtio_balloon virtio_mem virtio_scsi sd_mod sr_mod ata_piix ahci
          ext4 crc32c_generic isofs vfat nls_cp437 nls_ascii squashfs overlay loop
          9p 9pnet_virtio e1000 e1000e"
 flavour=${2:-}

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Linux while its machine changes: memory comes and goes (pc-dimm, virtio-mem, balloon), it sleeps and is woken, it
+gets an NMI.  What it computes and keeps in memory stays right, also with mappings made for hot code."""
+
+import os
+import unittest
+
+from machine import Linux, main, need_guest, until
+
+ACCEL = os.environ.get('XBT_TEST_ACCEL', 'xbt')
+MIB = 1 << 20
+# A program whose pages are mapped for hot code at once.
+HOT = ',hostmap-heat=0' if ACCEL == 'xbt' else ''
+
+
+class Guest(Linux):
+    def __init__(self, *args, options=HOT, **job):
+        super().__init__(*args, accel=ACCEL + options, **job)
+        self.wait_prompt()
+        self.sh('mount -t tmpfs -o size=2g none /mnt; head -c 1m /dev/urandom >/tmp/seed')
+        self.sum = None
+
+    def keep(self, size):
+        """Data in a file in memory, @size MiB."""
+        self.sum = self.sh(f'i=0; while [ $i -lt {size} ]; do cat /tmp/seed; i=$((i+1)); done >/mnt/kept; '
+                           'md5sum </mnt/kept', 60).split()[0]
+
+    def kept(self):
+        return self.sh('md5sum </mnt/kept', 60).split()[0] == self.sum
+
+    def memory(self):
+        """MiB that Linux has."""
+        return int(self.sh("sed -n 's/MemTotal: *\\([0-9]*\\).*/\\1/p' /proc/meminfo")) // 1024
+
+    def balloon(self, size):
+        self.cmd('balloon', value=size * MIB)
+        until(lambda: self.cmd('query-balloon')['actual'] == size * MIB, 30, f'the balloon did not reach {size} MiB')
+
+
+class Hotplug(unittest.TestCase):
+    def setUp(self):
+        need_guest()
+
+    def start(self, *args, **job):
+        m = Guest(*args, **job)
+        self.addCleanup(m.close)
+        return m
+
+    def test_dimm(self):
+        m = self.start('-m', '192M,slots=2,maxmem=1G', append='memhp_default_state=online_movable')
+        before = m.memory()
+        for _ in range(2):
+            m.cmd('object-add', qom_type='memory-backend-ram', id='mem', size=256 * MIB)
+            m.cmd('device_add', driver='pc-dimm', id='dimm', memdev='mem')
+            until(lambda: m.memory() >= before + 240, 20, 'Linux did not take the memory')
+            m.keep(180)                         # more than there was without
+            self.assertTrue(m.kept())
+            m.keep(30)
+            m.cmd('device_del', id='dimm')
+            m.qmp.wait_event('DEVICE_DELETED', 60)
+            m.cmd('object-del', id='mem')
+            self.assertTrue(m.kept(), 'Linux moved what it kept there')
+            self.assertLess(abs(m.memory() - before), 8)
+        self.assertEqual(m.output(), '')
+
+    def test_virtio_mem(self):
+        m = self.start('-m', '192M,maxmem=1G', '-object', 'memory-backend-ram,id=vm,size=512M',
+                       '-device', 'virtio-mem-pci,id=vmem,memdev=vm,requested-size=0,block-size=2M',
+                       append='memhp_default_state=online_movable')
+        if 'fail' in m.sh('modprobe virtio_mem 2>&1 || echo fail'):
+            self.skipTest('the guest has no virtio_mem: run `make guest` again')
+        for size in (256, 128, 0, 384, 0):
+            if size < 200:
+                m.keep(20)
+            m.cmd('qom-set', path='/machine/peripheral/vmem', property='requested-size', value=size * MIB)
+            until(lambda size=size: m.cmd('qom-get', path='/machine/peripheral/vmem', property='size') == size * MIB,
+                  60, f'virtio-mem did not reach {size} MiB')
+            if size < 200:
+                self.assertTrue(m.kept())
+            else:
+                m.keep(200)
+                self.assertTrue(m.kept())
+        self.assertEqual(m.output(), '')
+
+    def inflate(self, options):
+        m = self.start('-device', 'virtio-balloon,free-page-reporting=on,deflate-on-oom=on', options=options)
+        m.keep(100)
+        full = m.rss_mib()
+        m.sh('rm /mnt/kept; modprobe virtio_balloon')
+        until(lambda: m.rss_mib() < full - 50, 20, 'free pages were reported, the host did not get them back')
+        m.keep(20)
+        for _ in range(3):
+            m.balloon(140)
+            self.assertTrue(m.kept())
+            m.balloon(256)
+            self.assertTrue(m.kept())
+            m.sh('cat /mnt/kept /mnt/kept >/tmp/twice; rm /tmp/twice')
+        # Pages that come back from the balloon.
+        m.keep(100)
+        self.assertTrue(m.kept())
+        self.assertEqual(m.output(), '')
+
+    def test_balloon(self):
+        self.inflate(HOT)
+
+    @unittest.skipIf(ACCEL != 'xbt', 'hostmap is a property of xbt')
+    def test_balloon_without_mappings(self):
+        self.inflate(',hostmap=off')
+
+
+class Sleep(unittest.TestCase):
+    def setUp(self):
+        need_guest()
+
+    def sleep(self, m):
+        """S3: everything but memory is off."""
+        m.keep(40)
+        start = m.console.mark()
+        m.type("echo mem >/sys/power/state; echo W'O'KE\n")
+        m.qmp.wait_event('SUSPEND')
+        self.assertEqual(m.cmd('query-status')['status'], 'suspended')
+        return start
+
+    def wake(self, *args):
+        """The firmware finds the way back into the kernel.  (Once: a second sleep ends at once under TCG as well.)"""
+        with Guest(*args) as m:
+            start = self.sleep(m)
+            m.cmd('system_wakeup')
+            m.qmp.wait_event('WAKEUP')
+            m.wait_prompt(30, m.console.wait('WOKE\n', 30, start))
+            self.assertTrue(m.kept())
+            self.assertEqual(m.output(), '')
+
+    def test_pc(self):
+        self.wake('-machine', 'pc')
+
+    def test_q35(self):
+        self.wake('-machine', 'q35')
+
+    def test_reset_while_asleep(self):
+        with Guest() as m:
+            start = self.sleep(m)
+            m.cmd('system_reset')
+            m.qmp.wait_event('RESET')
+            m.cmd('cont')
+            m.wait_prompt(60, start)
+            self.assertIn('3', m.sh('echo $((1 + 2))'))
+
+
+class Nmi(unittest.TestCase):
+    def setUp(self):
+        need_guest()
+
+    def test_linux_gets_it(self):
+        with Guest(append='nmi_watchdog=0') as m:
+            m.busy()
+            for count in range(1, 6):
+                m.cmd('inject-nmi')
+                until(lambda count=count: f'NMI: {count:10d} ' in m.sh('grep NMI /proc/interrupts'), 10,
+                      f'Linux did not count NMI {count}')
+            self.assertIn('3', m.sh('kill %1; echo $((1 + 2))'))
+
+
+if __name__ == '__main__':
+    main()
