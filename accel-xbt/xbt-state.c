@@ -211,10 +211,33 @@ void xbt_state_get_wake(struct xbt_cpu *x)
     flags_get(x->c, &x->x86->env);
 }
 
+/* Nothing is in flight between two instructions, but what an instruction leaves to the next one: a #DB that waits for it,
+ * MOV SS's shadow, the rest of a string instruction.  CPUX86State has no room for these; they stay when the vCPU goes on
+ * where it was (a stop, a look at it), and are dropped when it goes on elsewhere. */
+static void settle(struct guest_cpu *c, bool goes_on, unsigned shadow)
+{
+    c->exc_vector = -1;
+    c->exc_delivering = 0;
+    c->exc_is_int = 0;
+    c->unwind_pc = 0;
+    c->commit.active = 0;
+    c->intr_pending = c->nmi_pending = c->mce_pending = 0;
+    c->special_tf = c->in_special = 0;
+    c->shutdown = 0;
+    if (!goes_on) {
+        c->exc_dr6 = 0;
+        c->rep_partial = 0;
+    } else if (c->shadow) {
+        c->shadow = shadow ? shadow : c->shadow;
+    }
+}
+
 void xbt_state_put(struct xbt_cpu *x)
 {
     struct guest_cpu *c = x->c;
     CPUX86State *env = &x->x86->env;
+    bool goes_on = c->rip == env->eip && c->seg[S_CS].base == env->segs[R_CS].base;
+    unsigned shadow = c->shadow;
 
     fpu_park(c);
     for (unsigned i = 0; i < 16; i++) {
@@ -234,17 +257,8 @@ void xbt_state_put(struct xbt_cpu *x)
     c->cr8 = cpu_get_apic_tpr(x->x86->apic_state);
     xbt_host_apic_placed(x);
 
-    /* Nothing is in flight between two instructions. */
-    c->exc_vector = -1;
-    c->exc_delivering = 0;
-    c->exc_is_int = 0;
-    c->exc_dr6 = 0;
-    c->unwind_pc = 0;
-    c->commit.active = 0;
-    c->intr_pending = c->nmi_pending = c->mce_pending = 0;
-    c->special_tf = c->in_special = 0;
+    settle(c, goes_on, shadow);
     c->halted = x->cs->halted;
-    c->shutdown = 0;
 
     svm_state_loaded(c);
     tlb_cr3_written(c, true);
@@ -304,6 +318,7 @@ static void do_put_all(CPUState *cs, run_on_cpu_data data)
     }
     memset(x->c->msr_other, 0, sizeof(x->c->msr_other));
     x->c->svm.vm_cr = 0;
+    x->c->exc_dr6 = x->c->shadow = x->c->rep_partial = 0;
     xbt_state_put(x);
     cs->vcpu_dirty = !runstate_is_running(); /* gdb may change it before the start */
 }

@@ -260,6 +260,13 @@ dr_target:
         inc ecx
 dr_store:
         mov dword [rel dr_data], 5
+        lea rax, [rel ss_data]
+        mov dr2, rax
+        mov eax, 0x400 | 0x10 | 0x7000000       ; DR2 2 bytes read: the #DB waits for the instruction after MOV SS
+        mov dr7, rax
+dr_ss:  mov ss, [rel ss_data]
+dr_ss2: nop
+dr_ss3: nop
 dr_after:
         nop
         xor eax, eax
@@ -342,6 +349,8 @@ patched:
         ret
         align 16
 dr_data dq 0
+ss_data dw 0x10
+        align 8
 data16  dw 7
 fill:   mov edi, DATA
         xor eax, eax

@@ -14,7 +14,7 @@ import time
 import unittest
 
 from gdb_remote import ACCESS, HARDWARE, READ, SOFTWARE, WRITE, Debugged
-from machine import main, until
+from machine import QmpError, main, until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TRAP, INTERRUPTED = 'T05thread:01;', 'T02thread:01;'
@@ -36,6 +36,7 @@ class Gdb(unittest.TestCase):
             cls.at = {name: int(value, 16)
                       for value, name in re.findall(r'(?m)^ +[0-9A-F]+ +([0-9A-F]+) +(\w+)$', file.read())}
         cls.at['V86'] = 0x9000
+        cls.name = {addr: name for name, addr in cls.at.items()}
 
     @classmethod
     def tearDownClass(cls):
@@ -329,10 +330,6 @@ class Watchpoints(Gdb):
             seen.append((self.name[g['rip']], left))
         r.remove(kind, self.DATA + offset, length)
         return seen
-
-    @property
-    def name(self):
-        return {addr: name for name, addr in self.at.items()}
 
     def all_stops(self, accel, ranges):
         with self.machine(accel) as m:
@@ -630,14 +627,10 @@ class GuestDebugging(Gdb):
         self.run_to(r, 'interrupts')
         return r.get('r13'), r.get('r14')
 
-    def undisturbed(self):
-        with self.machine() as m:
-            return self.finish(m.remote)
-
     def test_count(self):
         def session(r):
             return [self.finish(r)]
-        self.assertEqual(self.both(session)[0], (7, 2))
+        self.assertEqual(self.both(session)[0], (8, 2))
 
     def test_breakpoint_at_the_same_place(self):
         """gdb stops first; its step over the place ends in the guest's handler.  (TCG never gets there.)"""
@@ -651,7 +644,7 @@ class GuestDebugging(Gdb):
             self.assertEqual(r.go(), TRAP)      # the handler returned with RF: only gdb's counts
             self.assertEqual((r.get('rip'), r.get('r13')), (self.at['dr_target'], 1))
             r.remove(SOFTWARE, self.at['dr_target'])
-            self.assertEqual(self.finish(r), (7, 2))
+            self.assertEqual(self.finish(r), (8, 2))
 
     def test_watchpoint_at_the_same_place(self):
         with self.machine() as m:
@@ -660,7 +653,18 @@ class GuestDebugging(Gdb):
             r.insert(WRITE, self.at['dr_data'], 4)
             self.assertEqual(r.go(), watched(WRITE, self.at['dr_data']))
             self.assertEqual((r.get('rip'), r.get('r13')), (self.at['db_handler'], 1), 'the guest got its #DB')
-            self.assertEqual(self.finish(r), (7, 2))
+            self.assertEqual(self.finish(r), (8, 2))
+
+    def test_trap_behind_mov_ss(self):
+        """A #DB that waits for the instruction after MOV SS survives stops, steps and looks at the registers."""
+        with self.machine() as m:
+            r = m.remote
+            self.run_to(r, 'dr_ss')
+            for name in ('dr_ss2', 'db_handler'):
+                self.assertEqual(r.step(), TRAP)
+                self.assertEqual(self.name[r.registers()['rip']], name)
+            self.assertEqual(r.read(r.get('rsp'), 8), self.at['dr_ss3'].to_bytes(8, 'little'))
+            self.assertEqual(self.finish(r), (8, 2))
 
     def test_steps_and_tf(self):
         """Breakpoints between single-stepped instructions."""
@@ -673,6 +677,42 @@ class GuestDebugging(Gdb):
                 seen += [(r.go(), state(r)), r.step()]
             return seen
         self.both(session, modes=MODES)
+
+
+class Monitor(Gdb):
+    """The monitor's view of the CPU, as TCG's."""
+
+    COMMANDS = ('info registers', 'info registers -a', 'info mem', 'info tlb', 'info lapic', 'info pic', 'info roms',
+                'x /8xw 0x203000', 'x /2xg 0x40001010', 'x /4i $pc', 'xp /4xw 0x203000', 'p $rax', 'p/x $pc', 'p $cs',
+                'p $rip+4', 'p $cr3', 'p $eflags', 'p $xmm0', 'gva2gpa 0x40000010', 'gva2gpa 0x40001010')
+
+    def test_texts(self):
+        """RF is pushed by faults and a task register's TSS is busy, as on processors and unlike TCG."""
+        def session(r, m):
+            seen = []
+            for label in ('real_back', 'after32', 'in16', 'V86', 'paging', 'code64', 'later2', 'compat', 'data_end',
+                          'interrupts'):
+                self.run_to(r, label)
+                if label == 'interrupts':
+                    r.set('eflags', r.get('eflags') & ~RF)
+                for command in self.COMMANDS:
+                    try:
+                        text = m.hmp(command)
+                    except QmpError as error:
+                        text = str(error)
+                    text = re.sub(r'(TR =.*) 0000(89|8b)00 (DPL=0 TSS\d\d)-(avl|busy)', r'\1 \3', text)
+                    seen.append((label, command, text))
+                path = os.path.join(m.dir, 'memory')
+                m.hmp(f'memsave 0x203000 64 "{path}"')
+                with open(path, 'rb') as file:
+                    seen.append(file.read())
+            return seen
+        want, got = [], []
+        for accel, seen in (('tcg', want), ('xbt', got)):
+            with self.machine(accel) as m:
+                seen += session(m.remote, m)
+        for one, other in zip(want, got):
+            self.assertEqual(other, one)
 
 
 if __name__ == '__main__':
