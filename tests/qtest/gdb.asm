@@ -341,6 +341,35 @@ busy:   inc rax
 sleep:  hlt
 asleep: jmp sleep
 
+; ---- other processors (a debugger comes here) ----
+smp:    mov esi, ap_code
+        mov edi, 0x8000
+        mov ecx, ap_end - ap_code
+        rep movsb
+        mov ebx, 0xfee00000
+        mov dword [rbx + 0xf0], 0x1ff
+        mov dword [rbx + 0x300], 0xc4500        ; INIT and start-up, vector 8, to all others
+        mov dword [rbx + 0x300], 0xc4608
+        xor eax, eax
+smp_bsp:
+        inc dword [0x5000]
+smp_bsp2:
+        inc rax
+        jmp smp_bsp
+        bits 16
+ap_code:
+        xor eax, eax
+        mov ds, ax
+        mov ecx, 1
+        lock xadd [0x5004], ecx
+ap_loop:
+        lock inc dword [0x5008]
+ap_loop2:
+        inc eax
+        jmp ap_loop
+ap_end:
+        bits 64
+
 sub64:  mov eax, 0x77
 sub64b: ret
         align 64

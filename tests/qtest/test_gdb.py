@@ -25,7 +25,9 @@ def watched(kind, addr):
     return f"T05thread:01;{ {WRITE: '', READ: 'r', ACCESS: 'a'}[kind] }watch:{addr:016x};"
 
 
-class Gdb(unittest.TestCase):
+class Firmware(unittest.TestCase):
+    """gdb.asm, and where its labels are."""
+
     @classmethod
     def setUpClass(cls):
         cls.dir = tempfile.mkdtemp(prefix='xbt-gdb-')
@@ -53,6 +55,8 @@ class Gdb(unittest.TestCase):
         self.assertEqual(r.go(), TRAP, label)
         r.remove(SOFTWARE, addr)
 
+
+class Gdb(Firmware):
     def both(self, session, *args, modes=('',)):
         """The session's records under TCG; those under xbt are the same."""
         def record(accel):
