@@ -495,6 +495,8 @@ gdt:    dq 0
         dq 0x00009b100000ffff           ; 20 code 16, base 100000h
         dq 0x000093100000ffff           ; 28 data 16, base 100000h
         dq 0x0000893100000067           ; 30 TSS
+        dq 0x00affb000000ffff           ; 38 user's code 64
+        dq 0x00cff3000000ffff           ; 40 user's data
 gdt_ptr:
         dw gdt_ptr - gdt - 1
         dd gdt

@@ -315,6 +315,13 @@ class Watchpoints(Gdb):
               (0x40, 3), (0xffe, 4), (0x1000, 8), (0xfff, 1), (0xfff, 2), (0x1000, 1), (0, 0x1100),
               (0x800, 0x1000), (0x390, 8), (0x12, 0x20), (0x1003, 1), (0x1008, 1), (0x2000, 8)]
 
+    def run_to_end(self, r):
+        for _ in range(3):
+            r.set('rip', self.at['data'])
+            r.set('rsp', 0x320000)
+            self.assertEqual(r.go(), TRAP)
+            self.assertEqual(r.get('rip'), self.at['data_end'])
+
     def watch(self, r, kind, offset, length):
         """Every stop between `data` and `data_end`."""
         r.set('rip', self.at['data'])
@@ -335,11 +342,16 @@ class Watchpoints(Gdb):
         r.remove(kind, self.DATA + offset, length)
         return seen
 
-    def all_stops(self, accel, ranges):
+    def all_stops(self, accel, ranges, user=False):
         with self.machine(accel) as m:
             r = m.remote
             self.run_to(r, 'data')
             r.insert(SOFTWARE, self.at['data_end'])
+            if user:
+                r.set('cs', 0x3b)
+                r.set('ss', 0x43)
+                self.run_to_end(r)
+                self.assertGreater(m.counters()['hostmap-pages'], 0)
             return {(kind, *area): self.watch(r, kind, *area)
                     for kind in (WRITE, READ, ACCESS) for area in ranges}
 
@@ -348,6 +360,11 @@ class Watchpoints(Gdb):
         for mode in MODES:
             for key, stops in self.all_stops('xbt' + mode, self.RANGES).items():
                 self.assertEqual(stops, expected_stops(*key), f'{key}{mode}')
+
+    def test_each_access_of_a_user(self):
+        """The same with the pages mapped into the host."""
+        for key, stops in self.all_stops('xbt,hostmap-heat=0', self.RANGES, user=True).items():
+            self.assertEqual(stops, expected_stops(*key), key)
 
     def test_beside_tcg(self):
         """TCG stops there, too; for an access that is not aligned also when its neighbours are watched."""
