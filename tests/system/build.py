@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Build a system test: payload of C and assembly behind boot.S, one 128 KiB firmware image.
 
-A line `/* with: NAME.S */` (or NAME.c) in the C file adds that file to the payload.
+A line `/* with: NAME.S */` (or NAME.c) in the C file adds that file to the payload.  XBT_TEST_SCALE=N makes tests that
+repeat something N times as long.
 """
 import os
 import re
@@ -20,7 +21,8 @@ def run(*command):
 
 def build(source, image):
     bits = '64' if source.endswith('64.c') else '32'
-    flags = CFLAGS + [f'-m{bits}'] + (['-mgeneral-regs-only'] if bits == '32' else [])
+    scale = os.environ.get('XBT_TEST_SCALE', '1')
+    flags = CFLAGS + [f'-m{bits}', f'-DSCALE={scale}u'] + (['-mgeneral-regs-only'] if bits == '32' else [])
     emulation = 'elf_x86_64' if bits == '64' else 'elf_i386'
     with open(os.path.join(HERE, source), encoding='ascii') as f:
         extra = re.findall(r'^/\* with: (\w+\.[Sc]) \*/$', f.read(), re.M)

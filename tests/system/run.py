@@ -2,7 +2,7 @@
 """Run one system test with -accel xbt: its serial output must be that of NAME.expect.
 
 A line `/* cpu: MODEL */` in NAME.c names the CPU model, which is `max` otherwise; `/* reboots */` lets a reset boot
-the image again instead of ending the run.
+the image again instead of ending the run; `/* smp: N */` gives the machine N CPUs.
 
 The expected output is that of the manuals' processor.  XBT_TEST_ACCEL=tcg shows where TCG differs; XBT_UPDATE=1
 writes the file anew (review it).
@@ -21,14 +21,14 @@ sys.path.insert(0, HERE)
 import build  # noqa: E402
 
 
-def launch(options, arguments, cpu='max'):
+def launch(options, arguments, cpu='max', timeout=60):
     """A pc of 16 MiB under the accelerator to be tested; options: properties of -accel xbt.  Its serial output, stderr."""
     accel = os.environ.get('XBT_TEST_ACCEL', 'xbt')
     launcher = os.environ.get('XBT_LAUNCHER', os.path.join(HERE, '../../build/qemu-xbt'))
     command = [launcher, '-accel', accel + (options if accel == 'xbt' else ''), '-M', 'pc', '-cpu', cpu, '-m', '16',
                '-nodefaults', '-display', 'none', '-serial', 'stdio', '-device', 'isa-debug-exit,iobase=0xf4', *arguments]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,
                               check=False)
         return done.stdout, done.stderr
     except subprocess.TimeoutExpired as e:
@@ -57,7 +57,10 @@ def execute(name, mode=''):
         image = os.path.join(tmp, 'image')
         build.build(name + '.c', image)
         once = [] if re.search(r'^/\* reboots \*/$', source, re.M) else ['-no-reboot']
-        return launch(options, ['-bios', image, *once], cpu or (model[1] if model else 'max'))
+        cpus = re.search(r'^/\* smp: (\d+) \*/$', source, re.M)
+        more = ['-smp', cpus[1]] if cpus else []
+        return launch(options, ['-bios', image, *once, *more], cpu or (model[1] if model else 'max'),
+                      60 * int(os.environ.get('XBT_TEST_SCALE', '1')))
 
 
 def main():
