@@ -6,6 +6,7 @@ console and the command that repeats it.  XBT_TEST_ACCEL=tcg checks the tests
 themselves (what only xbt has is skipped then).
 """
 
+import hashlib
 import os
 import re
 import shlex
@@ -185,6 +186,63 @@ class Machines(GuestTest):
     def test_big_memory(self):
         """Memory above 4 GiB."""
         self.check_boot(memory=5000)
+
+
+class Smp(GuestTest):
+    """Several CPUs: all are there and compute, and the kernel has nothing to complain of."""
+
+    COMPLAINTS = re.compile(r'stall|lockup|hung_task|blocked for more|\bBUG:|\bOops|WARNING: CPU|backwards|skew|'
+                            r'not responding|timed out|failed to (?:come|start)', re.I)
+    SCRIPT = """
+n=$(grep -c ^processor /proc/cpuinfo)
+echo XBT-CPUS $n $(cat /sys/devices/system/cpu/online) \
+    $(sed -n 's/^cpu cores.*: //p' /proc/cpuinfo | sort -u) $(sed -n 's/^siblings.*: //p' /proc/cpuinfo | sort -u)
+for i in $(seq 0 $((2 * n - 1))); do
+    (taskset -c $((i % n)) sh -c 'seq 1 4000 | md5sum' | sed 's/^/XBT-SUM /') &
+done
+wait
+for i in $(seq 0 $((n - 1))); do
+    echo XBT-RUNS $i $(taskset -c $i cut -d' ' -f39 /proc/self/stat)
+done
+dmesg | sed 's/^/XBT-DMESG /'
+"""
+
+    def check_smp(self, smp, options='', cores=None, siblings=None, **job):
+        count = int(smp.split(',')[0])
+        result = self.run_guest(options, script=self.SCRIPT, extra=['-smp', smp], timeout=240,
+                                **dict({'cpu': 'max'}, **job))
+        lines = [line for _, line in result.lines]
+        want = hashlib.md5(b''.join(b'%d\n' % i for i in range(1, 4001))).hexdigest()
+        cpus = [line.split()[1:] for line in lines if line.startswith('XBT-CPUS')]
+        self.assertEqual(cpus[0][:2] if cpus else None, [str(count), f'0-{count - 1}'],
+                         self.explain(result, 'CPUs are missing'))
+        if cores:
+            self.assertEqual(cpus[0][2:], [str(cores), str(siblings)])
+        sums = [line.split()[1] for line in lines if line.startswith('XBT-SUM')]
+        self.assertEqual(sums, [want] * (2 * count), self.explain(result, 'wrong checksums'))
+        runs = [line.split()[1:] for line in lines if line.startswith('XBT-RUNS')]
+        self.assertEqual(runs, [[str(i), str(i)] for i in range(count)])
+        bad = [line for line in lines if line.startswith('XBT-DMESG') and self.COMPLAINTS.search(line)]
+        self.assertFalse(bad, self.explain(result, '\n'.join(['the kernel complains:'] + bad)))
+        self.check_ended(result)
+
+    def test_two(self):
+        self.check_smp('2')
+
+    def test_four_threads(self):
+        self.check_smp('4,sockets=1,cores=2,threads=2', cpu='Haswell', cores=2, siblings=4)
+
+    def test_eight(self):
+        self.check_smp('8,sockets=2,cores=4', machine='q35', cpu='EPYC', cores=4, siblings=4)
+
+    def test_one_thread(self):
+        self.check_smp('2', 'thread=single')
+
+    def test_small_cache(self):
+        self.check_smp('2', 'tb-size=2')
+
+    def test_tagged(self):
+        self.check_smp('2', 'tlb=tagged')
 
 
 class ThirtyTwoBit(GuestTest):
