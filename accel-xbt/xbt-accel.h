@@ -55,6 +55,7 @@ struct xbt_cpu {
     uint64_t tsc_host_offset; /* QEMU's ticks minus the host's TSC while the VM runs */
     bool flush_queued;        /* a TLB flush is in the work list (BQL) */
     bool apic_moved;          /* the local APIC is disabled or not at its default address */
+    bool nmi_held;            /* an NMI came while the CPU waited for its start-up IPI (BQL) */
     bool yield;               /* with thread=single: another vCPU's turn has come */
     bool close_queued;        /* so is the closing of logged pages (BQL) */
     unsigned watch_set;       /* the set of watchpoints that its tables respect */

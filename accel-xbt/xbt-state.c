@@ -337,6 +337,11 @@ void xbt_sync_state(CPUState *cs)
 
 void xbt_sync_post_reset(CPUState *cs)
 {
+    struct xbt_cpu *x = xbt_cpu_of_cs(cs);
+
+    if (x) {
+        x->nmi_held = false;
+    }
     run_on_cpu(cs, do_put_all, RUN_ON_CPU_NULL);
 }
 

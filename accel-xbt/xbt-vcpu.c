@@ -62,6 +62,22 @@ static void take_init(X86CPU *cpu)
     g_free(old);
 }
 
+/* A CPU that waits for a start-up IPI does nothing else: an NMI waits with it (SDM vol. 3, 8.4.3).  It is not left in
+ * interrupt_request, where it would count as work for this thread. */
+static void hold_nmi(struct xbt_cpu *x)
+{
+    CPUState *cs = x->cs;
+    bool waits = x->x86->apic_state && cs->halted && APIC_COMMON(x->x86->apic_state)->wait_for_sipi;
+
+    if (waits && (cs->interrupt_request & CPU_INTERRUPT_NMI)) {
+        cs->interrupt_request &= ~CPU_INTERRUPT_NMI;
+        x->nmi_held = true;
+    } else if (!waits && x->nmi_held) {
+        cs->interrupt_request |= CPU_INTERRUPT_NMI;
+        x->nmi_held = false;
+    }
+}
+
 /* INIT and SIPI (SDM vol. 3, 8.4; 9.1): the state is QEMU's while these work on it. */
 static bool reset_events(struct xbt_cpu *x)
 {
@@ -81,11 +97,13 @@ static bool reset_events(struct xbt_cpu *x)
     if (cs->interrupt_request & CPU_INTERRUPT_INIT) {
         cs->interrupt_request &= ~CPU_INTERRUPT_INIT;
         take_init(x->x86);
+        x->nmi_held = false;
     }
     if (cs->interrupt_request & CPU_INTERRUPT_SIPI) {
         cs->interrupt_request &= ~CPU_INTERRUPT_SIPI;
         do_cpu_sipi(x->x86);
     }
+    hold_nmi(x);
     return replaced;
 }
 
