@@ -235,15 +235,6 @@ dmesg | sed 's/^/XBT-DMESG /'
     def test_eight(self):
         self.check_smp('8,sockets=2,cores=4', machine='q35', cpu='EPYC', cores=4, siblings=4)
 
-    def test_one_thread(self):
-        self.check_smp('2', 'thread=single')
-
-    def test_small_cache(self):
-        self.check_smp('2', 'tb-size=2')
-
-    def test_tagged(self):
-        self.check_smp('2', 'tlb=tagged')
-
 
 class ThirtyTwoBit(GuestTest):
     """The kernel of Debian i386 without PAE: two-level page tables, all code 32-bit."""

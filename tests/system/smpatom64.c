@@ -12,7 +12,7 @@
 #include "smp64.h"
 
 #define CPUS   4u
-#define ROUNDS (5u * SCALE)
+#define ROUNDS (3u * SCALE)
 #define TIMES(place) ((place) < 3 ? 80u : 8u)
 #define CELLS  0x300000ull             /* identity mapped; once more at ALIAS */
 #define ALIAS  0x40300000ull

@@ -316,9 +316,9 @@ static void make_code_pages(void)
 __attribute__((used)) void test_main(void)
 {
     smp_start(CPUS);
-    all("plain", PLAIN, ROUNDS, 12, 0);
+    all("plain", PLAIN, ROUNDS, 8, 0);
     make_code_pages();
     all("pages with code", CODE, CODE_ROUNDS, 4, 0);
-    all("user", PLAIN, ROUNDS, 12, 1);
+    all("user", PLAIN, ROUNDS, 8, 1);
     all("user, pages with code", CODE, CODE_ROUNDS, 4, 1);
 }

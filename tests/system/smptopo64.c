@@ -11,14 +11,18 @@ static void leaf(u32 l, u32 sub)
 {
     u32 r[4];
 
+    cpuid(0x80000000, 0, r);
+    if (l > r[0] && l >> 31) {
+        return;
+    }
     cpuid(l, sub, r);
     put_hex(l);
     put(".");
     put_hex(sub);
     put(":");
     for (u32 i = 0; i < 4; i++) {
-        if (l == 1 && i > 1) {                  /* features: theirs */
-            break;
+        if ((l == 1 && i > 1) || (l == 0x80000008 && i != 2)) {     /* features: theirs */
+            continue;
         }
         put(" ");
         put_hex(r[i]);
