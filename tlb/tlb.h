@@ -196,6 +196,7 @@ void tlb_jc_insert(struct guest_cpu *c, uint64_t lip, void *host);
 void tlb_jc_remove(struct guest_cpu *c, uint64_t lip, void *host);
 
 #define XBT_VM_CPUS 256u
+#define BP_FILTER_BITS 16
 
 /* Per-VM state of the engine; one per machine. */
 struct xbt_vm {
@@ -207,6 +208,7 @@ struct xbt_vm {
     uint32_t smp_owner;         /* smp.c: who has the machine for itself */
     uint32_t smp_clock;         /* counts stamps */
     uint32_t flushes;           /* of the code cache */
+    uint64_t bp_filter[(1u << BP_FILTER_BITS) / 64]; /* hashes of linear addresses with instruction breakpoints (debug.c) */
     /* What a debugger outside of the guest wants (debugger.h). */
     struct {
         const uint64_t *breaks;

@@ -3,8 +3,8 @@
  * debug.c - the breakpoints of DR0 to DR3 (SDM vol. 3, 17.2 and 17.3).  Nothing of it costs while DR7 is clear.
  *
  * Instruction breakpoints (faults): while one is armed, HF_BP is in the blocks' key; the lifter ends a block before
- * an armed address and makes a block there that raises #DB.  Such blocks are good for one set of addresses: another
- * set flushes the code cache.
+ * an address that is or was armed on any vCPU, and makes a block there that looks whether it is armed on this one.  So
+ * the blocks are good for all; an address that is new flushes the code cache.
  *
  * Data and I/O breakpoints (traps): watched pages are in no TLB table (tlb/), so each access comes to
  * debug_hit().  The first time the instruction is given up as if it had faulted and runs again as a block of its own
@@ -50,29 +50,49 @@ unsigned debug_exec_at(const struct guest_cpu *c, uint64_t lip)
     return hits;
 }
 
+static inline unsigned bp_bit(uint64_t lip) { return (unsigned)(lip * 0x9e3779b97f4a7c15ull >> (64 - BP_FILTER_BITS)); }
+
+bool debug_exec_near(const struct xbt_vm *vm, uint64_t lip)
+{
+    return __atomic_load_n(&vm->bp_filter[bp_bit(lip) / 64], __ATOMIC_RELAXED) >> (bp_bit(lip) % 64) & 1;
+}
+
 void debug_registers_changed(struct guest_cpu *c)
 {
     unsigned mask = debug_exec_mask(c);
-    bool same = mask == c->bp_made_mask;
 
     for (unsigned n = 0; n < 4; n++) {
-        same = same && (!(mask >> n & 1) || c->dr[n] == c->bp_made[n]);
-    }
-    if (mask && !same) {
-        c->bp_made_mask = (uint8_t)mask;
-        for (unsigned n = 0; n < 4; n++) {
-            c->bp_made[n] = c->dr[n];
+        if ((mask >> n & 1) && !debug_exec_near(c->vm, c->dr[n])) {
+            unsigned bit = bp_bit(c->dr[n]);
+            __atomic_fetch_or(&c->vm->bp_filter[bit / 64], 1ull << (bit % 64), __ATOMIC_SEQ_CST);
+            cpu_kick(c, XREQ_CACHE_FLUSH);
         }
-        cpu_kick(c, XREQ_CACHE_FLUSH);
     }
     cpu_update_hflags(c);
+}
+
+/* Armed on another vCPU, or no more: the instruction is executed as if RF were set, which hides it from itself. */
+static _Noreturn void pass(struct guest_cpu *c)
+{
+    if (c->in_special) {
+        c->old_rf = 1;
+        c->dbg_restart = 1;
+    } else {
+        c->eflags |= FL_RF;
+        cpu_update_hflags(c);
+    }
+    cpu_exit_loop(c);
 }
 
 _Noreturn void debug_raise_exec(struct guest_cpu *c)
 {
     uint64_t lip = cpu_code64(c) ? c->rip : (uint32_t)(c->rip + c->cs_base);
+    unsigned hits = debug_exec_at(c, lip);
 
-    c->exc_dr6 |= debug_exec_at(c, lip) | DB_IS_FAULT;
+    if (!hits) {
+        pass(c);
+    }
+    c->exc_dr6 |= hits | DB_IS_FAULT;
     cpu_raise(c, EXC_DB);
 }
 

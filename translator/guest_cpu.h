@@ -278,8 +278,6 @@ struct guest_cpu {
     uint8_t  dbg_step;           /* as HF_DBG */
     uint8_t  dbg_restart;        /* the instruction is to be executed again with dbg_step set */
     uint8_t  old_shadow, old_rf; /* of the running special block, for dbg_restart */
-    uint64_t bp_made[4];         /* addresses of the instruction breakpoints that HF_BP blocks were made for */
-    uint8_t  bp_made_mask;
     uint8_t  mce_pending;        /* the host reported a machine check not yet taken */
     uint8_t  gdb_step;           /* GDB_STEP_* (debugger.h): stop behind the next instruction */
     uint8_t  gdb_watch;          /* there are watchpoints of a debugger */

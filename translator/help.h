@@ -76,6 +76,7 @@ bool msr_write(struct guest_cpu *c, uint32_t msr, uint64_t val);
 #define DB_IS_FAULT (1u << 31)  /* in c->exc_dr6: an instruction breakpoint, EFLAGS.RF is pushed as 1 */
 unsigned debug_exec_mask(const struct guest_cpu *c);                  /* armed instruction breakpoints */
 unsigned debug_exec_at(const struct guest_cpu *c, uint64_t lip);      /* those at this linear address */
+bool debug_exec_near(const struct xbt_vm *vm, uint64_t lip);          /* may any vCPU have had one there? */
 /* After any change of DR0 to DR3 or DR7; updates hflags. */
 void debug_registers_changed(struct guest_cpu *c);
 /* An instruction of the current block is about to meet these data or I/O breakpoints.  Returns when it may go on. */

@@ -129,7 +129,7 @@ static void lift_fault(struct ir_block *b, uint64_t ip, unsigned vector, bool er
 /* RF lets the first instruction pass. */
 static bool at_breakpoint(const struct guest_cpu *c, const struct ir_block *b, uint64_t lin)
 {
-    return !(b->n_insns == 0 && (b->key.hflags & HF_RF)) && debug_exec_at(c, lin);
+    return !(b->n_insns == 0 && (b->key.hflags & HF_RF)) && debug_exec_near(c->vm, lin);
 }
 
 /* The block depends on the `len` bytes `off` behind its start, which may be in front of it. */
