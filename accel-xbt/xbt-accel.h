@@ -150,6 +150,7 @@ void xbt_dirty_init(void);
 bool xbt_dirty_logged(MemoryRegion *mr);
 void xbt_dirty_forget(MemoryRegion *mr);
 void xbt_dirty_flushed(void);
+void xbt_dirty_closed(struct xbt_cpu *x);
 void xbt_dirty_log_start(MemoryListener *l, MemoryRegionSection *s, int old, int new);
 void xbt_dirty_log_stop(MemoryListener *l, MemoryRegionSection *s, int old, int new);
 void xbt_dirty_log_sync(MemoryListener *l, MemoryRegionSection *s);

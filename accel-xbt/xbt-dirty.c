@@ -23,6 +23,7 @@
  */
 #include "qemu/osdep.h"
 #include "accel-xbt/xbt-accel.h"
+#include "exec/ramblock.h"
 
 #define PAGE 4096ull
 #define VGA_BIT (1u << DIRTY_MEMORY_VGA)
@@ -95,31 +96,39 @@ bool xbt_dirty_logged(MemoryRegion *mr)
     return clients_of(mr, memory_region_get_dirty_log_mask(mr));
 }
 
+/* RCU.  The region of RAM, also where it has just left the memory map: a vCPU may still store there until it flushes. */
+static MemoryRegion *region_of(uint64_t ram_addr)
+{
+    RAMBlock *b;
+
+    QLIST_FOREACH_RCU(b, &ram_list.blocks, next) {
+        if (ram_addr - b->offset < b->max_length) {
+            return b->mr;
+        }
+    }
+    return NULL;
+}
+
+static void mark(uint64_t ram_addr, unsigned size)
+{
+    MemoryRegion *mr;
+
+    RCU_READ_LOCK_GUARD();
+    mr = region_of(ram_addr);
+    if (mr) {
+        set_bits(ram_addr, size, clients_of(mr, memory_region_get_dirty_log_mask(mr)));
+    }
+}
+
 void xbt_dirty_mark(struct guest_cpu *c, uint64_t ram_addr, unsigned size)
 {
-    uint64_t offset;
-    MemoryRegion *mr = xbt_memory_region(ram_addr, &offset);
-
-    if (!mr) {
-        return;
-    }
     qemu_mutex_lock(&lock);
     if (!open_pages[c->index]) {
         open_pages[c->index] = g_hash_table_new(NULL, NULL);
     }
     g_hash_table_add(open_pages[c->index], GSIZE_TO_POINTER(ram_addr / PAGE));
     qemu_mutex_unlock(&lock);
-    set_bits(ram_addr, size, clients_of(mr, memory_region_get_dirty_log_mask(mr)));
-}
-
-static void mark_page(uint64_t ram_addr)
-{
-    uint64_t offset;
-    MemoryRegion *mr = xbt_memory_region(ram_addr, &offset);
-
-    if (mr) {
-        set_bits(ram_addr, PAGE, clients_of(mr, memory_region_get_dirty_log_mask(mr)));
-    }
+    mark(ram_addr, size);
 }
 
 /* Of one vCPU. */
@@ -175,7 +184,18 @@ static void close_work(CPUState *cs, run_on_cpu_data data)
         uint64_t page = g_array_index(pages, uint64_t, i);
 
         tlb_unwrite_page(x->c, page);
-        mark_page(page);
+        mark(page, PAGE);
+    }
+    g_array_free(pages, true);
+}
+
+/* vCPU, BQL: it has dropped all its translations, so its pages are closed. */
+void xbt_dirty_closed(struct xbt_cpu *x)
+{
+    GArray *pages = take_open(x->c->index);
+
+    for (unsigned i = 0; i < pages->len; i++) {
+        mark(g_array_index(pages, uint64_t, i), PAGE);
     }
     g_array_free(pages, true);
 }
@@ -205,7 +225,7 @@ void xbt_dirty_log_sync(MemoryListener *l, MemoryRegionSection *s)
         uint64_t page = g_array_index(pages, uint64_t, i);
 
         if (page >= lo && page < hi) {
-            mark_page(page);
+            mark(page, PAGE);
             any = true;
         }
     }

@@ -184,6 +184,7 @@ static void flush_now(struct xbt_cpu *x)
     const unsigned chunk = 1u << 30;
 
     tlb_flush_all(x->c, TLBF_MEMMAP);
+    xbt_dirty_closed(x);
     for (unsigned i = 0; i < stale->len; i++) {
         const struct section *s = &g_array_index(stale, struct section, i);
 

@@ -185,9 +185,9 @@ class Ways(unittest.TestCase):
         until(lambda: m.counters()['hostmap-mappings'] > 10, 10, 'no host mappings')
         m.cmd('migrate', uri=f'exec:cat >{self.path}')
         while m.migration()['status'] != 'completed':
+            before = m.counters()['hostmap-mappings']
             m.answers()
         m.answers()
-        before = m.counters()['hostmap-mappings']
         until(lambda: m.counters()['hostmap-mappings'] > before, 10, 'no host mappings after the snapshot')
         m.close()
         other = self.start('-S', '-incoming', f'exec:cat {self.path}')
