@@ -304,6 +304,10 @@ static bool obey_mem_lock(Error **errp)
 
 static bool check_machine(MachineState *ms, Error **errp)
 {
+    if (icount_enabled()) {
+        error_setg(errp, "xbt does not count instructions: -icount, and with it record and replay, need -accel tcg");
+        return false;
+    }
     if (ms->smp.max_cpus > XBT_MAX_CPUS) {
         error_setg(errp, "xbt runs up to %d vCPUs, -smp asks for %u", XBT_MAX_CPUS, ms->smp.max_cpus);
         return false;

@@ -10,8 +10,11 @@
  */
 #include "qemu/osdep.h"
 #include "accel-xbt/xbt-accel.h"
+#include "plugins/plugin.h"
 
 #include <cpuid.h>
+
+extern struct qemu_plugin_state plugin; /* plugins/core.c */
 
 static uint64_t offered[FEATURE_WORDS];
 
@@ -183,8 +186,21 @@ static void xbt_cpu_instance_init(CPUState *cs)
     }
 }
 
+/* QEMU loads them for any accelerator, and they would see nothing. */
+static bool no_plugins(Error **errp)
+{
+    if (!QTAILQ_EMPTY(&plugin.ctxs)) {
+        error_setg(errp, "-plugin needs -accel tcg: xbt does not call TCG's plugins");
+        return false;
+    }
+    return true;
+}
+
 static bool xbt_cpu_realize(CPUState *cs, Error **errp)
 {
+    if (!no_plugins(errp)) {
+        return false;
+    }
     return filter_features(X86_CPU(cs), errp);
 }
 

@@ -100,6 +100,42 @@ class Hotplug(unittest.TestCase):
         self.assertTrue(m.kept())
         self.assertEqual(m.output(), '')
 
+    def test_cpu(self):
+        """A CPU comes, goes, and comes again: another thread with the same number; a reset keeps what is there."""
+        m = self.start('-smp', '1,maxcpus=3', append='lpj=4000000')
+        slots = [c for c in m.cmd('query-hotpluggable-cpus') if 'qom-path' not in c]
+        slots.sort(key=lambda c: c['props']['core-id'])
+
+        def plug(number):
+            props = {k.replace('-', '_'): v for k, v in slots[number]['props'].items()}
+            m.cmd('device_add', driver=slots[number]['type'], id=f'cpu{number}', **props)
+
+        def see(count):
+            until(lambda: m.sh('for i in /sys/devices/system/cpu/cpu[1-9]*/online; do echo 1 >$i; done 2>/dev/null; '
+                               'nproc', 60).strip() == str(count), 60, f'Linux has not {count} CPUs')
+            sums = m.sh('for i in 1 2 3; do seq 1 20000 | md5sum & done; wait', 60)
+            self.assertEqual(sums.count('e071f707df7bbeee2a6a1eb48011ddd0'), sums.count('  -'), sums)
+            self.assertEqual(sums.count('  -'), 3)
+
+        self.assertEqual(len(slots), 2)
+        plug(0)
+        see(2)
+        plug(1)
+        see(3)
+        for _ in range(2):
+            threads = len(os.listdir(f'/proc/{m.pid}/task'))
+            m.cmd('device_del', id='cpu0')
+            until(lambda: len(m.cmd('query-cpus-fast')) == 2, 60, 'the CPU was not given back')
+            see(2)
+            self.assertLess(len(os.listdir(f'/proc/{m.pid}/task')), threads)
+            plug(0)
+            see(3)
+        self.assertEqual(m.output(), '')
+        start = m.console.mark()
+        m.cmd('system_reset')
+        m.wait_prompt(60, start)
+        see(3)
+
     def test_balloon(self):
         self.inflate(HOT)
 
