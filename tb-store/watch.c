@@ -66,6 +66,19 @@ static inline void set_mask(struct tb_watch *w, uint64_t mask)
     __atomic_store_n(&w->mask, mask, __ATOMIC_RELEASE);
 }
 
+/* Entries and their indices are read at any time, by word_of() and marked(). */
+static inline void set_entry(struct tb_watch *w, const uint64_t *word, uint64_t mask, uint64_t group)
+{
+    __atomic_store_n(&w->word, word, __ATOMIC_RELAXED);
+    set_mask(w, mask);
+    __atomic_store_n(&w->group, group, __ATOMIC_RELAXED);
+}
+
+static inline void set_index(uint32_t *at, uint32_t i)
+{
+    __atomic_store_n(at, i, __ATOMIC_RELEASE);
+}
+
 /* ---- the list ---- */
 
 bool watch_add_locked(struct guest_cpu *c, struct tb_store *s, uint64_t page, const uint64_t *word)
@@ -85,12 +98,9 @@ bool watch_add_locked(struct guest_cpu *c, struct tb_store *s, uint64_t page, co
             }
             __atomic_store_n(&s->watch_chunk[i / WATCH_CHUNK], chunk, __ATOMIC_RELEASE);
         }
-        w = entry(s, i);
-        w->word = word;
-        w->mask = 0;
-        w->group = page_group(page);
+        set_entry(entry(s, i), word, 0, page_group(page));
         __atomic_store_n(&s->n_watch, i + 1, __ATOMIC_RELEASE);
-        *at = i + 1;
+        set_index(at, i + 1);
     }
     w = entry(s, *at - 1);
     set_mask(w, w->mask | page_bit(page));
@@ -109,10 +119,11 @@ void watch_remove_locked(struct tb_store *s, uint64_t page)
         return;
     }
     __atomic_add_fetch(&s->watch_seq, 1, __ATOMIC_SEQ_CST);
-    *at = 0;
+    set_index(at, 0);
     if (i != last) {
-        *w = *entry(s, last);
-        *group_index(s, w->group) = i + 1;
+        const struct tb_watch *from = entry(s, last);
+        set_entry(w, from->word, from->mask, from->group);
+        set_index(group_index(s, w->group), i + 1);
     }
     __atomic_store_n(&s->n_watch, last, __ATOMIC_RELEASE);
     __atomic_add_fetch(&s->watch_seq, 1, __ATOMIC_SEQ_CST);
@@ -309,7 +320,9 @@ static void wait_for_others(struct guest_cpu *c)
 
 static inline uint64_t marked(const struct tb_watch *w)
 {
-    return __atomic_load_n(w->word, __ATOMIC_ACQUIRE) & __atomic_load_n(&w->mask, __ATOMIC_ACQUIRE);
+    const uint64_t *word = __atomic_load_n(&w->word, __ATOMIC_RELAXED);
+
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE) & __atomic_load_n(&w->mask, __ATOMIC_ACQUIRE);
 }
 
 /* The next entry at or after *i with something to ask about.  This walk is what an uneventful check costs. */
@@ -329,7 +342,7 @@ static bool next_marked(struct tb_store *s, uint32_t *i, uint64_t *group, uint64
         }
         *i += k;
         if (k < run) {
-            *group = w[k].group;
+            *group = __atomic_load_n(&w[k].group, __ATOMIC_RELAXED);
             return true;
         }
     }
@@ -361,7 +374,7 @@ static const uint64_t *word_of(struct tb_store *s, uint64_t ram_addr)
 {
     for (unsigned n = 0; n < 100; n++) {
         uint32_t seq = __atomic_load_n(&s->watch_seq, __ATOMIC_SEQ_CST);
-        uint32_t i = __atomic_load_n(group_index(s, page_group(ram_addr)), __ATOMIC_RELAXED);
+        uint32_t i = __atomic_load_n(group_index(s, page_group(ram_addr)), __ATOMIC_ACQUIRE);
         const uint64_t *word = i ? __atomic_load_n(&entry(s, i - 1)->word, __ATOMIC_RELAXED) : &always_ask;
 
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
