@@ -191,6 +191,9 @@ bool xbt_log_wanted(uint64_t lip);
 void xbt_log_interrupt(struct guest_cpu *c, int vector, uint32_t error, bool has_error, bool soft);
 /* Dump flags asked for by property and by -d. */
 unsigned xbt_log_dump_flags(void);
+/* Has the monitor changed the categories since a vCPU looked last?  BQL, vCPU, before it runs: follow them. */
+bool xbt_log_changed(void);
+void xbt_log_enter(struct xbt_cpu *x);
 
 /* ---- xbt-perfmap.c ---- */
 /* Make the files (XBT_PERF_*) and enter the thunks; the engine has been started. */

@@ -202,7 +202,7 @@ static unsigned host_poll(struct guest_cpu *c)
     if (req & CPU_INTERRUPT_MCE) {
         r |= POLL_MCE;
     }
-    if (qatomic_read(&cs->stop) || cs->unplug || !cpu_work_list_empty(cs)) {
+    if (qatomic_read(&cs->stop) || cs->unplug || !cpu_work_list_empty(cs) || unlikely(xbt_log_changed())) {
         r |= POLL_STOP;
     }
     /* Nothing to see: somebody wants this thread out of the guest (start_exclusive(), another vCPU's turn). */

@@ -5,7 +5,11 @@
  * The sink is QEMU's log (-D, -d); without one, stderr.  QEMU's -d categories
  * switch on the same dumps as the property dump=: in_asm guest, op ir, out_asm
  * host, exec exec, cpu exit (the state at each return to the loop); int logs every
- * exception and interrupt that is delivered.
+ * exception and interrupt that is delivered.  nochain is chain=off,jump-cache=off.
+ * cpu_reset, guest_errors, unimp and tid are QEMU's own business; page, strace and
+ * plugin say nothing about a machine without TCG.
+ *
+ * The monitor can change all that at any time: a vCPU looks at its next event.
  */
 #include "qemu/osdep.h"
 #include "accel-xbt/xbt-accel.h"
@@ -34,7 +38,9 @@ unsigned xbt_log_dump_flags(void)
 {
     static const struct { int category; unsigned dump; } map[] = {
         { CPU_LOG_TB_IN_ASM, DUMP_GUEST }, { CPU_LOG_TB_OP, DUMP_IR }, { CPU_LOG_TB_OUT_ASM, DUMP_HOST },
-        { CPU_LOG_EXEC, DUMP_EXEC }, { CPU_LOG_TB_CPU, DUMP_EXIT },
+        { CPU_LOG_TB_OP_OPT, DUMP_IR }, { CPU_LOG_TB_OP_IND, DUMP_IR },
+        { CPU_LOG_EXEC, DUMP_EXEC }, { CPU_LOG_TB_CPU, DUMP_EXIT }, { CPU_LOG_TB_FPU, DUMP_FPU },
+        { CPU_LOG_PCALL, DUMP_FAR }, { CPU_LOG_MMU, DUMP_MMU },
     };
     unsigned dump = xbt_dump_property;
 
@@ -44,6 +50,38 @@ unsigned xbt_log_dump_flags(void)
         }
     }
     return dump;
+}
+
+static int level_seen;
+static bool nochain, chain_property, jc_property;
+
+/* Blocks that are chained already go. */
+static void set_nochain(struct xbt_cpu *x, bool on)
+{
+    struct xbt_options *o = &xbt_vm.opt;
+
+    if (!nochain) {
+        chain_property = o->no_chain;
+        jc_property = o->no_jc;
+    }
+    nochain = on;
+    o->no_chain = on || chain_property;
+    o->no_jc = on || jc_property;
+    cpu_kick(x->c, XREQ_CACHE_FLUSH);
+}
+
+bool xbt_log_changed(void)
+{
+    return qatomic_read(&qemu_loglevel) != qatomic_read(&level_seen);
+}
+
+void xbt_log_enter(struct xbt_cpu *x)
+{
+    qatomic_set(&level_seen, qemu_loglevel);
+    xbt_vm.opt.dump = xbt_log_dump_flags();
+    if (unlikely(nochain != qemu_loglevel_mask(CPU_LOG_TB_NOCHAIN))) {
+        set_nochain(x, !nochain);
+    }
 }
 
 static const char *const exception_name[32] = {

@@ -186,7 +186,7 @@ void xbt_vcpu_exec(struct xbt_cpu *x)
     x->c->halted = 0;
     xbt_debug_enter(x);
     qatomic_set(&cs->exit_request, 0);
-    xbt_vm.opt.dump = xbt_log_dump_flags();
+    xbt_log_enter(x);
 
     xbt_bql_unlock();
     cpu_exec_start(cs);

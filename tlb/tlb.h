@@ -240,5 +240,8 @@ struct xbt_vm {
 #define DUMP_HOST  4u
 #define DUMP_EXIT  8u
 #define DUMP_EXEC  16u
+#define DUMP_FAR   32u   /* far transfers of protected mode */
+#define DUMP_MMU   64u   /* control registers */
+#define DUMP_FPU   128u  /* with DUMP_EXIT or DUMP_EXEC */
 
 #endif

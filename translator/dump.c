@@ -10,6 +10,7 @@
 
 #include "translator/exec.h"
 #include "translator/ir.h"
+#include "translator/mem.h"
 
 #define TEXT_SIZE (256 * 1024)
 
@@ -127,6 +128,30 @@ _Noreturn void dump_bad_block(struct guest_cpu *c, const struct ir_block *b, con
     abort();
 }
 
+/* Legacy part of the XSAVE area (SDM vol. 1, table 10-2). */
+static void dump_fpu(struct guest_cpu *c)
+{
+    char buf[1600];
+    size_t n;
+    uint16_t w[3];
+    uint32_t mxcsr;
+
+    xbt_copy(w, c->fpu, sizeof(w));
+    xbt_copy(&mxcsr, c->fpu + 24, sizeof(mxcsr));
+    n = (size_t)snprintf(buf, sizeof(buf), "  fcw=%04x fsw=%04x ftw=%02x mxcsr=%08x", w[0], w[1], w[2] & 0xff, mxcsr);
+    for (unsigned i = 0; i < 24; i++) {
+        uint64_t v[2];
+        xbt_copy(v, c->fpu + 32 + 16 * i, sizeof(v));
+        if (i < 8) {
+            n += (size_t)snprintf(buf + n, sizeof(buf) - n, " st%u=%04x%016" PRIx64, i, (unsigned)(v[1] & 0xffff), v[0]);
+        } else {
+            n += (size_t)snprintf(buf + n, sizeof(buf) - n, " xmm%u=%016" PRIx64 "%016" PRIx64, i - 8, v[1], v[0]);
+        }
+    }
+    snprintf(buf + n, sizeof(buf) - n, "\n");
+    c->host->log(buf);
+}
+
 void dump_exit(struct guest_cpu *c, unsigned reason)
 {
     char buf[640];
@@ -144,4 +169,7 @@ void dump_exit(struct guest_cpu *c, unsigned reason)
              GPR(c, 3), GPR(c, 4), GPR(c, 5), GPR(c, 6), GPR(c, 7), GPR(c, 8), GPR(c, 9), GPR(c, 10), GPR(c, 11),
              GPR(c, 12), GPR(c, 13), GPR(c, 14), GPR(c, 15));
     c->host->log(buf);
+    if (c->vm->opt.dump & DUMP_FPU) {
+        dump_fpu(c);
+    }
 }

@@ -86,6 +86,13 @@ void debug_alone(struct guest_cpu *c);
 void debug_check_io(struct guest_cpu *c, unsigned port, unsigned size);
 _Noreturn void debug_raise_exec(struct guest_cpu *c);
 
+/* ---- log of what helpers do (dump_event.c) ---- */
+static inline bool dump_wanted(const struct guest_cpu *c, unsigned what)
+{
+    return __builtin_expect(c->vm->opt.dump & what, 0);
+}
+__attribute__((format(printf, 2, 3))) void dump_event(struct guest_cpu *c, const char *format, ...);
+
 /* ---- the vCPU loop (exec.c) ---- */
 struct tb_hash_ops;
 enum vcpu_exit { VCPU_EXIT_STOP, VCPU_EXIT_HALT, VCPU_EXIT_SHUTDOWN, VCPU_EXIT_DEBUG /* debugger.h */ };

@@ -8,6 +8,8 @@
  * be loaded; the page walk reads them from memory again at each fill, which is what AMD processors do
  * (APM vol. 2, 5.3).
  */
+#include <inttypes.h>
+
 #include "translator/help_msr.h"
 #include "translator/svm.h"
 #include "translator/smp.h"
@@ -94,6 +96,8 @@ void cpu_write_cr0(struct guest_cpu *c, uint64_t val)
         efer = paging_off(c);
     else if (((old ^ val) & (CR0_CD | CR0_NW)) && pae_paging(val, c->cr[4], efer))
         check_pdptes(c, c->cr[3]);
+    if (dump_wanted(c, DUMP_MMU))
+        dump_event(c, "CR0 update: CR0=0x%08x\n", (uint32_t)val);
     c->cr[0] = val;
     c->efer = efer;
     if ((old ^ val) & (CR0_PG | CR0_WP | CR0_PE))
@@ -119,6 +123,8 @@ void cpu_write_cr3(struct guest_cpu *c, uint64_t val)
         if (pae_paging(c->cr[0], c->cr[4], c->efer))
             check_pdptes(c, val);
     }
+    if (dump_wanted(c, DUMP_MMU))
+        dump_event(c, "CR3 update: CR3=%016" PRIx64 "\n", val);
     c->cr[3] = val;
     tlb_cr3_written(c, noflush);
 }
@@ -169,6 +175,8 @@ void cpu_write_cr4(struct guest_cpu *c, uint64_t val)
         GP0(c);
     if (pae_paging(c->cr[0], val, c->efer) && (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)))
         check_pdptes(c, c->cr[3]);
+    if (dump_wanted(c, DUMP_MMU))
+        dump_event(c, "CR4 update: CR4=0x%08x\n", (uint32_t)val);
     c->cr[4] = val;
     if (changed & CR4_IN_TLB)
         tlb_flush_all(c, TLBF_CR4);

@@ -9,6 +9,8 @@
  * Manuals: SDM vol. 2, CALL, JMP, RET, IRET; SDM vol. 3, 5.8 (transfers of control), 7.3 (task switching),
  *          20.1 (real-address mode); APM vol. 3 (no m16:64 far pointers on AMD).
  */
+#include <inttypes.h>
+
 #include "translator/desc.h"
 
 /* One far JMP or CALL. */
@@ -254,6 +256,9 @@ static int far_transfer(struct guest_cpu *c, struct far *f)
         cpu_update_hflags_same_cr(c);
         return HELP_JUMP;
     }
+    if (dump_wanted(c, DUMP_FAR)) {
+        dump_event(c, "%s %04x:%" PRIx64 " s=%d\n", f->call ? "lcall" : "ljmp", f->sel, f->off, f->size);
+    }
     if (sel_is_null(f->sel)) {
         GP0(c);
     }
@@ -453,6 +458,9 @@ void far_return(struct guest_cpu *c, unsigned size, unsigned imm, bool iret)
     if (iret && size == 4 && (r.eflags & FL_VM) && c->cpl == 0 && !cpu_lma(c)) {
         iret_to_v86(c, (uint32_t)r.ip, r.cs, r.eflags);
         return;
+    }
+    if (dump_wanted(c, DUMP_FAR)) {
+        dump_event(c, "%s new %04x:%" PRIx64 " s=%d addend=0x%x\n", iret ? "iret" : "lret", r.cs, r.ip, size, imm);
     }
     ret_check_cs(c, &r);
     if ((r.cs & 3u) == c->cpl && !(iret && cpu_code64(c))) {

@@ -300,6 +300,9 @@ void task_switch_to(struct guest_cpu *c, uint16_t sel, const struct task_switch 
     struct tss_state s;
     bool have_old;
 
+    if (dump_wanted(c, DUMP_FAR)) {
+        dump_event(c, "switch_tss: sel=0x%04x why=%d\n", sel, t->why);
+    }
     check_new_tss(c, sel, t, &new_d);
     if (__builtin_expect(c->svm.nested, 0)) {
         svm_check_task(c, sel, (t->why == TASK_IRET ? TASK_INFO_IRET : 0) | (t->why == TASK_JMP ? TASK_INFO_JMP : 0) |

@@ -5,7 +5,7 @@ import re
 import tempfile
 import unittest
 
-from machine import Firmware, main
+from machine import Firmware, main, until
 
 PATTERNS = {
     'guest': r'(?m)^block 0xfffffff0 .*\n  0xfff0:  ljmp ',
@@ -14,7 +14,7 @@ PATTERNS = {
     'exit': r'(?m)^exit .*rax=[0-9a-f]{16}|^enter .*rax=[0-9a-f]{16}',
     'exec': r'(?m)^enter f000:0000000000000?fff0 ',
 }
-CATEGORIES = {'in_asm': 'guest', 'op': 'ir', 'out_asm': 'host', 'exec': 'exec'}
+CATEGORIES = {'in_asm': 'guest', 'op': 'ir', 'op_opt': 'ir', 'op_ind': 'ir', 'out_asm': 'host', 'exec': 'exec'}
 RESET_VECTOR = 'fffffff0-ffffffff'
 
 
@@ -79,6 +79,50 @@ class Categories(DebugTest):
         text = self.log('-d', 'cpu', until_text='SeaBIOS (version')
         self.assertRegex(text, PATTERNS['exit'])
 
+    def test_fpu(self):
+        text = self.log('-d', 'cpu,fpu', until_text='SeaBIOS (version')
+        self.assertRegex(text, r'(?m)^enter f000:.*\n  fcw=037f .* mxcsr=00001f80 st0=0{20} .* xmm15=0{32}$')
+
+    def test_far_transfers_and_control_registers(self):
+        text = self.log('-d', 'pcall,mmu', until_text='SeaBIOS (version')
+        self.assertRegex(text, r'(?m)^CR0 update: CR0=0x00000011\nljmp 0008:[0-9a-f]+ s=4$')
+        text = self.log('-d', 'mmu', until_text='SeaBIOS (version')
+        self.assertNotIn('ljmp', text)
+
+    def test_reset(self):
+        self.assertRegex(self.log('-d', 'cpu_reset'), r'(?m)^CPU Reset \(CPU 0\)\n.*\n(.*\n)*EIP=')
+
+    def test_others_are_silent(self):
+        for category in ('guest_errors', 'unimp', 'page', 'plugin', 'strace'):
+            with self.subTest(category=category):
+                text = self.log('-d', category, until_text='SeaBIOS (version')
+                self.assertNotRegex(text + self.said, '(?i)block 0x|enter |xbt')
+
+    def test_nochain(self):
+        """Then exec sees every block, also those that were chained already when it was switched on."""
+        with Firmware('-D', self.path) as m:
+            m.wait_end()
+            before = m.counters()
+            m.hmp('log nochain')
+            m.cmd('system_reset')
+            m.qmp.wait_event('RESET')
+            until(lambda: m.messages().count(Firmware.END) == 2, 60, 'SeaBIOS did not come to its end again')
+            after = m.counters()
+            self.assertEqual(after['chains-made'], before['chains-made'])
+            self.assertEqual(after['lookup-jump-cache'], before['lookup-jump-cache'])
+            m.hmp('log none')
+            m.cmd('system_reset')
+            until(lambda: m.messages().count(Firmware.END) == 3, 60, 'SeaBIOS did not come to its end again')
+            self.assertGreater(m.counters()['chains-made'], after['chains-made'])
+
+    def test_a_file_for_each_thread(self):
+        with tempfile.TemporaryDirectory() as directory:
+            with Firmware('-D', directory + '/log-%d', '-d', 'int,tid') as m:
+                m.wait_end()
+                vcpu = m.cmd('query-cpus-fast')[0]['thread-id']
+            with open(f'{directory}/log-{vcpu}', encoding='ascii') as file:
+                self.assertIn('v=10 INT', file.read())
+
     def test_int(self):
         text = self.log('-d', 'int')
         lines = [line for line in text.splitlines() if re.match(r' *\d+: v=', line)]
@@ -90,6 +134,16 @@ class Categories(DebugTest):
         text = self.log('-d', 'in_asm', '-dfilter', '0xfffffff0+15')
         self.assertEqual(len(re.findall(r'(?m)^block 0x', text)), 1, text[:400])
         self.assertIn('block 0xfffffff0 ', text)
+
+    def test_switched_on_while_it_runs(self):
+        """By the monitor, with nothing but the guest's own interrupts to notice it."""
+        with Firmware('-D', self.path) as m:
+            m.wait_end(text='SeaBIOS (version')
+            m.hmp('log exec')
+            m.wait_end()
+            m.hmp('log none')
+            with open(self.path, encoding='utf-8', errors='replace') as file:
+                self.assertRegex(file.read(), r'(?m)^enter [0-9a-f]{4}:')
 
     def test_switched_on_later(self):
         with Firmware('-D', self.path) as m:

@@ -273,7 +273,10 @@ static inline void setup_real(void)
         c = aligned_alloc(64, (sizeof(*c) + 63) & ~63ull);
         CHECK(c);
     }
+    static struct xbt_vm vm;    /* without a TLB and a store */
+
     memset(c, 0, sizeof(*c));
+    c->vm = &vm;
     tables();
     bad_page = NO_PAGE;
     cpu_reset(c);
