@@ -11,7 +11,7 @@ MESON_BUILD := $(BUILD)/meson
 ACCEL ?= xbt
 MESON_OPTIONS ?=
 
-.PHONY: help boot build check check-options check-sanitize check-tsan fuzz fuzz-guest bench bench-all guest guest32 rootfs matrix suites long-migrate deps headers clean distclean
+.PHONY: help boot build check check-options check-sanitize check-tsan stress fuzz fuzz-guest bench bench-all guest guest32 rootfs matrix suites long-migrate deps headers clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,8 @@ help:
 	@echo "make check-sanitize"
 	@echo "                the engine's tests under ASan and UBSan"
 	@echo "make check-tsan the engine's threads under ThreadSanitizer, longer than in make check"
+	@echo "make stress     several CPUs under load for an hour or two (SCALE=, SECONDS_EACH=, SMP=, ONLY=:"
+	@echo "                scripts/stress.sh)"
 	@echo "make fuzz       random programs against the bare host until stopped"
 	@echo "                (SEED=, COUNT=, MODE=, MACHINE=: scripts/fuzz.sh)"
 	@echo "make fuzz-guest hostile guests until stopped (SEED=, COUNT=)"
@@ -79,6 +81,9 @@ check-sanitize: deps
 
 check-tsan: build
 	@scripts/check.sh $(MESON_BUILD) --suite tsan --repeat 10
+
+stress: build guest rootfs
+	@scripts/stress.sh $(BUILD)
 
 fuzz: build
 	@scripts/fuzz.sh $(MESON_BUILD)
