@@ -179,19 +179,23 @@ static void advance(struct guest_cpu *c, const struct dec_insn *in)
     c->rip = dec_next_ip(in);
 }
 
-static void count_helper(struct guest_cpu *c, const struct dec_insn *in)
+static void begin_helper(struct guest_cpu *c, const struct dec_insn *in)
 {
     size_t row = (size_t)(in->row - insn_rows);
 
     c->stat[ST_HELPER_CALLS]++;
     c->helper_count[row < insn_row_count ? row : insn_row_count]++; /* the last: STI's form inside of a block */
+    /* Serialising instructions are done here, and nearly all others that are would not notice (SDM vol. 3, 8.3). */
+    if (smp_on(c->vm)) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    }
 }
 
 void xbt_thunk_helper(struct guest_cpu *c, const struct dec_insn *in)
 {
     uint64_t smc = c->stat[ST_SLOW_WRITE_CODE];
 
-    count_helper(c, in);
+    begin_helper(c, in);
     int r = in->row->helper(c, in);
     /* A device may have been asked: what it requests is delivered before the next instruction. */
     if (r == HELP_NEXT && c->stat[ST_SLOW_WRITE_CODE] == smc && !(c->hflags & HF_SPECIAL) && !c->exit_request) {
@@ -207,7 +211,7 @@ void xbt_thunk_helper(struct guest_cpu *c, const struct dec_insn *in)
 
 const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in)
 {
-    count_helper(c, in);
+    begin_helper(c, in);
     int r = in->row->helper(c, in);
     if (r == HELP_NEXT) {
         advance(c, in);
