@@ -178,6 +178,7 @@ void tb_flush(struct guest_cpu *c)
     s->code_bytes = 0;
     s->flushes++;
     pages_forget_fine_locked(s);
+    watch_forget_locked(s);
     xbt_unlock(&s->lock);
     c->stat[ST_CACHE_FLUSHES]++;
     watch_reset(c, s);

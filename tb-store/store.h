@@ -208,6 +208,7 @@ void watch_free(struct tb_store *s);
 bool watch_add_locked(struct guest_cpu *c, struct tb_store *s, uint64_t page, const uint64_t *word);
 void watch_remove_locked(struct tb_store *s, uint64_t page);
 void watch_off(struct guest_cpu *c, struct tb_store *s, const struct tb_offs *offs);
+void watch_forget_locked(struct tb_store *s);
 void watch_reset(struct guest_cpu *c, struct tb_store *s);
 
 /* link.c */

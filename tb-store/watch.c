@@ -256,7 +256,24 @@ void watch_off(struct guest_cpu *c, struct tb_store *s, const struct tb_offs *of
     }
 }
 
-/* For tb_flush(): every watch ends, every page list is dropped. */
+/* For tb_flush(): every page list is dropped, in one go with the blocks in it: vCPUs outside of their loops may still
+ * invalidate. */
+void watch_forget_locked(struct tb_store *s)
+{
+    xbt_assert_locked(&s->lock);
+    for (uint32_t i = 0; i < s->n_watch; i++) {
+        for (uint64_t m = entry(s, i)->mask; m; m &= m - 1) {
+            uint64_t page = ((entry(s, i)->group << GROUP_BITS) + (unsigned)__builtin_ctzll(m)) << PAGE_BITS;
+            struct tb_page *d = page_get(s, page);
+
+            d->first = NULL;
+            __atomic_store_n(&d->map, 0, __ATOMIC_RELEASE);
+            __atomic_add_fetch(&d->gen, 1, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+/* Then every watch ends. */
 void watch_reset(struct guest_cpu *c, struct tb_store *s)
 {
     for (;;) {
@@ -271,13 +288,9 @@ void watch_reset(struct guest_cpu *c, struct tb_store *s)
         mask = entry(s, s->n_watch - 1)->mask;
         for (uint64_t m = mask; m; m &= m - 1) {
             uint64_t page = ((group << GROUP_BITS) + (unsigned)__builtin_ctzll(m)) << PAGE_BITS;
-            struct tb_page *d = page_get(s, page);
 
-            d->first = NULL;
-            __atomic_store_n(&d->map, 0, __ATOMIC_RELEASE);
-            __atomic_add_fetch(&d->gen, 1, __ATOMIC_RELAXED);
             watch_remove_locked(s, page);
-            __atomic_store_n(&d->watch, PW_NONE, __ATOMIC_RELEASE);
+            __atomic_store_n(&page_get(s, page)->watch, PW_NONE, __ATOMIC_RELEASE);
         }
         xbt_unlock(&s->lock);
         for (; mask; mask &= mask - 1) {
