@@ -11,7 +11,7 @@ MESON_BUILD := $(BUILD)/meson
 ACCEL ?= xbt
 MESON_OPTIONS ?=
 
-.PHONY: help boot build check check-options check-sanitize check-tsan stress fuzz fuzz-guest bench bench-all guest guest32 rootfs matrix suites long-migrate deps headers clean distclean
+.PHONY: help boot build check check-options check-sanitize check-tsan stress fuzz fuzz-guest bench bench-all guest guest32 rootfs matrix suites long-migrate check-leaks deps headers clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +41,8 @@ help:
 	@echo "                i686 (hours; downloads 700 MB; docs/suites.md)"
 	@echo "make long-migrate"
 	@echo "                1000 migrations of a guest that writes all the time (ROUNDS=)"
+	@echo "make check-leaks"
+	@echo "                start and quit under valgrind: no leak, no error of ours"
 	@echo "make clean      remove what was built (headers and guest stay)"
 	@echo "make distclean  remove $(BUILD)/ with all downloads"
 
@@ -106,6 +108,9 @@ suites: build guest rootfs
 ROUNDS ?= 1000
 long-migrate: build
 	@XBT_DIRTY_ROUNDS=$(ROUNDS) XBT_BUILD=$(BUILD) /usr/bin/python3 tests/qtest/test_dirty.py -v
+
+check-leaks: build
+	@XBT_LAUNCHER=$(abspath $(BUILD))/qemu-xbt /usr/bin/python3 scripts/check-leaks.py
 
 clean:
 	rm -rf $(MESON_BUILD) $(BUILD)/qemu-xbt

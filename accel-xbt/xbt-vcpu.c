@@ -227,6 +227,7 @@ static void *vcpu_thread(void *arg)
     } while (!cs->unplug || cpu_can_run(cs));
 
     xbt_vcpu_gone(x);
+    xbt_signals_thread_exit();
     cpu_thread_signal_destroyed(cs);
     xbt_bql_unlock();
     rcu_unregister_thread();

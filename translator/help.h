@@ -109,6 +109,8 @@ void xbt_vcpu_free(struct guest_cpu *c);
 /* Install the SIGSEGV/SIGBUS/SIGFPE handlers (process wide, chained) and this thread's signal stack. */
 void xbt_signals_install(void);
 void xbt_signals_thread_init(struct guest_cpu *c);
+/* The thread ends: nothing of the engine runs on it any more. */
+void xbt_signals_thread_exit(void);
 /* This thread runs another vCPU now. */
 void xbt_signals_running(struct guest_cpu *c);
 

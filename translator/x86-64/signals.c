@@ -96,6 +96,8 @@ void xbt_signals_install(void)
     }
 }
 
+static __thread void *alt_stack;
+
 void xbt_signals_running(struct guest_cpu *c) { running = c; }
 
 void xbt_signals_thread_init(struct guest_cpu *c)
@@ -109,4 +111,17 @@ void xbt_signals_thread_init(struct guest_cpu *c)
     if (ss.ss_sp) {
         sigaltstack(&ss, NULL);
     }
+    alt_stack = ss.ss_sp;
+}
+
+void xbt_signals_thread_exit(void)
+{
+    stack_t off;
+
+    memset(&off, 0, sizeof(off));
+    off.ss_flags = SS_DISABLE;
+    sigaltstack(&off, NULL);
+    free(alt_stack);
+    alt_stack = NULL;
+    running = NULL;
 }
