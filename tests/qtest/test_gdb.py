@@ -225,6 +225,19 @@ class Breakpoints(Gdb):
         seen = self.both(session)
         self.assertEqual(seen[0], seen[2])
 
+    def test_at_a_string_instruction(self):
+        """Each turn comes there again."""
+        def session(r):
+            stosb = self.at['at_16'] - 2
+            r.insert(SOFTWARE, stosb)
+            seen = []
+            for _ in range(8):
+                seen += [(r.go(), place(r)), (r.step(), place(r))]
+            self.run_to(r, 'at_17')
+            return seen + [r.read(0x20300c, 8)]
+        seen = self.both(session, modes=MODES)
+        self.assertEqual([p[3] for _, p in seen[:-1:2]], [hex(8 - i) for i in range(8)])
+
     def test_nothing_is_left_behind(self):
         """Removed ones do not stop, and the blocks are whole again."""
         with self.machine() as m:
@@ -561,11 +574,12 @@ class Memory(Gdb):
                     self.assertEqual(seen[3], b'\xa9\x55')
 
     def test_write_by_another_address(self):
-        """The code runs at VIRT + 1010h, the debugger writes to 201010h, and the other way round."""
+        """The code runs at VIRT + 1010h; written there, at 201010h, and by the physical address."""
         def session(r):
             seen = []
             self.run_to(r, 'later2')
-            for target in (0x201010, 0x40001010):
+            for target, physical in ((0x201010, 0), (0x40001010, 0), (0x201010, 1)):
+                r.check(f'Qqemu.PhyMemMode:{physical}')
                 for code in (b'\x48\xff\xc0', b'\x48\xff\xc8', b'\x90\x90\x90'):
                     seen.append(r.write(target, code))
                     r.set('rip', self.at['later2'] - 2)
@@ -573,7 +587,7 @@ class Memory(Gdb):
                     seen.append(r.get('rax'))
             return seen
         seen = self.both(session, modes=MODES)
-        self.assertEqual([v & 0xffffffff for v in seen[1::2]], [1, 0, 0, 1, 0, 0])
+        self.assertEqual([v & 0xffffffff for v in seen[1::2]], [1, 0, 0] * 3)
 
     def test_write_device_and_nothing(self):
         def session(r):
