@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The gdbstub with several vCPUs: which thread stops, steps of one, breakpoints that all of them meet."""
+"""The gdbstub with several vCPUs: which thread stops, steps of one, breakpoints that all of them meet; Linux."""
 
 import re
 import time
 import unittest
 
 from gdb_remote import HARDWARE, SOFTWARE, WRITE, Debugged
-from machine import main
+from machine import guest_file, main, need_guest
 from test_gdb import Firmware, TRAP
 
 BSP_COUNT, STARTED, AP_COUNT = 0x5000, 0x5004, 0x5008
@@ -113,6 +113,58 @@ class Smp(Firmware):
                 time.sleep(0.05)
                 self.assertIn('T02thread', r.stop())
                 self.assertNotEqual(r.read(AP_COUNT, 4), counts)
+
+class Linux(unittest.TestCase):
+    """A kernel at work."""
+
+    def symbols(self, m, *names):
+        lines = m.sh('grep ' + ' '.join(f'-we {name}' for name in names) + ' /proc/kallsyms').splitlines()
+        found = {name: int(addr, 16) for addr, _, name in (line.split() for line in lines)}
+        return [found[name] for name in names]
+
+    def stop_at(self, r, answer):
+        n = thread(answer)
+        r.check(f'Hg{n:x}')
+        return n, r.registers()
+
+    def check(self, m):
+        r = m.remote
+        r.send('c')
+        m.wait_prompt(100)
+        open_file, jiffies = self.symbols(m, 'do_sys_openat2', 'jiffies')
+        r.stop()
+        r.insert(HARDWARE, open_file)
+        m.type('cat /proc/version /proc/uptime\n')
+        for name in (b'/proc/version', b'/proc/uptime'):
+            n, g = self.stop_at(r, r.say('vCont;c'))
+            self.assertEqual(g['rip'], open_file)
+            self.assertEqual(r.read(g['rsi'], len(name) + 1), name + b'\0')
+            r.remove(HARDWARE, open_file)
+            self.assertEqual(thread(r.say(f'vCont;s:{n}')), n)
+            r.insert(HARDWARE, open_file)
+        r.remove(HARDWARE, open_file)
+        r.insert(WRITE, jiffies, 8)
+        before = int.from_bytes(r.read(jiffies, 8), 'little')
+        places = set()
+        for i in range(5):
+            places.add(self.stop_at(r, r.say('vCont;c'))[1]['rip'])
+            self.assertEqual(int.from_bytes(r.read(jiffies, 8), 'little'), before + i + 1)
+        self.assertEqual(len(places), 1, 'one place counts')
+        r.remove(WRITE, jiffies, 8)
+        r.steps(1)
+        for _ in range(300):
+            thread(r.step())
+        r.send('c')
+        self.assertIn('alive', m.sh('echo alive'))
+
+    def test_kernel(self):
+        need_guest()
+        for vcpus in (1, 2):
+            with self.subTest(vcpus), Debugged(
+                    '-m', '256', '-smp', str(vcpus), '-cpu', 'max', '-kernel', guest_file('vmlinuz'),
+                    '-initrd', guest_file('initrd.img'),
+                    '-append', 'console=ttyS0 panic=-1 quiet nokaslr') as m:
+                self.check(m)
 
 
 if __name__ == '__main__':
