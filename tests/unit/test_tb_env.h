@@ -8,7 +8,13 @@
 #define TEST_TB_ENV_H
 
 #include "tb-store/store.h"
+#ifdef ENV_UNWRITE          /* the real translator/smp.c */
+#include "translator/smp.h"
+void ENV_UNWRITE(struct guest_cpu *c, uint64_t ram_addr);
+#else
 #include "tests/unit/one_cpu.h"
+#define ENV_UNWRITE(c, ram_addr)
+#endif
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,13 +54,16 @@ void tlb_unwrite_page(struct guest_cpu *c, uint64_t ram_addr)
     (void)c;
     __atomic_add_fetch(&env.unwrites, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&env.last_unwrite, ram_addr, __ATOMIC_RELAXED);
+    ENV_UNWRITE(c, ram_addr);
 }
+#ifdef TEST_ONE_CPU_H
 void smp_unwrite_page(struct guest_cpu *c, uint64_t ram_addr)
 {
     for (unsigned i = 0; i < c->vm->n_cpus; i++) {
         tlb_unwrite_page(c->vm->cpus[i], ram_addr);
     }
 }
+#endif
 void tlb_jc_clear(struct guest_cpu *c)
 {
     (void)c;
