@@ -469,7 +469,7 @@ static bool region_map(struct guest_cpu *c, struct hm_region *r, const struct hm
     return true;
 }
 
-bool hm_map(struct guest_cpu *c, uint64_t lin, bool write)
+bool hm_map(struct guest_cpu *c, uint64_t lin, bool write, bool asked)
 {
     struct hostmap *h = c->hm;
     struct hm_space *s = c->space->hm;
@@ -478,7 +478,7 @@ bool hm_map(struct guest_cpu *c, uint64_t lin, bool write)
 
     if (!h || !s || !s->hot || h->shown != s || lin >> 47 || lin >> 12 == LAST_32 ||
         !hm_mode_ok(c) || !path_get(c, c->cr[3], lin, &p) ||
-        !page_get(c, &p, lin, write, &pg) || (write && !pg.writable)) {
+        !page_get(c, &p, lin, asked, &pg) || (write && !pg.writable)) {
         return false;
     }
     if (h->calls >= h->max_calls) {
@@ -532,7 +532,7 @@ bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t *addend, bool write)
                 c->hm_guard = 1;
                 return false;
             }
-            return hm_map(c, c->hm_lin, write);
+            return hm_map(c, c->hm_lin, write, false);
         }
     }
     if (!is_no_window(*addend)) {
@@ -540,7 +540,7 @@ bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t *addend, bool write)
     }
     c->hm_lin = addr - *addend;
     c->hm_guard = c->hm_lin >> 47 || hm_window_of(h, c->space->hm, c->hm_lin);
-    if (c->hm_guard || !hm_map(c, c->hm_lin, write)) {
+    if (c->hm_guard || !hm_map(c, c->hm_lin, write, false)) {
         return false;
     }
     *addend = c->hm_add[window_number(c->hm_lin)];           /* the window is new */

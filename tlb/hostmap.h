@@ -51,8 +51,9 @@ void hm_unwrite_page(struct guest_cpu *c, uint64_t ram_addr);
  * and the access can be repeated.  Otherwise c->hm_lin is the linear address, ~0 when it is not known.
  * Called in the signal handler; changes nothing that the guest can see. */
 bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t *addend, bool write);
-/* Outside of it, for a linear address: map it if possible. */
-bool hm_map(struct guest_cpu *c, uint64_t lin, bool write);
+/* Outside of it, for a linear address: map it if possible.  asked: the tables have just been asked for this access, so
+ * that a store is in the dirty log; otherwise a page that is logged is not mapped for stores. */
+bool hm_map(struct guest_cpu *c, uint64_t lin, bool write, bool asked);
 
 /* No more hot spaces while a reason is set; those that are end with the next TLBF_MEMMAP flush.  Any thread. */
 #define HM_SNAPSHOT 1u /* the embedder write-protects its own mapping of the memory */

@@ -77,7 +77,7 @@ static void batch(struct guest_cpu *c, struct tlb_space *s, unsigned calls)
         const struct hm_window *w = hm_window_of(c->hm, s->hm, lin);
         const struct hm_region *r = w ? hm_region_of(c->hm, w, lin) : NULL;
         if (!r || !bit_get(write ? r->written : r->mapped, lin >> 12 & (PAGES - 1))) {
-            hm_map(c, lin, write);
+            hm_map(c, lin, write, false);
         }
     }
 }

@@ -58,8 +58,8 @@ _Noreturn void hostfault_landing(struct guest_cpu *c)
         tlb_resolve(c, lin, 1, write ? ACC_WRITE : ACC_READ, MMU_USER, p);
         /* The tables may know the page from before its A or D bit was cleared: load it once more. */
         if (!c->hm_guard &&
-            (hm_map(c, lin, write) || (tlb_walk(c, lin, write ? ACC_WRITE : ACC_READ, MMU_USER, true).ok &&
-                                       hm_map(c, lin, write)))) {
+            (hm_map(c, lin, write, true) || (tlb_walk(c, lin, write ? ACC_WRITE : ACC_READ, MMU_USER, true).ok &&
+                                       hm_map(c, lin, write, true)))) {
             cpu_exit_loop(c);
         }
     }

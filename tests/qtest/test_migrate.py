@@ -10,8 +10,8 @@ import tempfile
 import time
 import unittest
 
-from machine import Failure, main, until
-from test_dirty import Writer, build, differing_pages
+from machine import Failure, Linux, main, need_guest, until
+from test_dirty import CPU, Writer, build, differing_pages
 
 XBT = 'xbt,hostmap-heat=0'
 
@@ -193,6 +193,55 @@ class Ways(unittest.TestCase):
         other = self.start('-S', '-incoming', f'exec:cat {self.path}')
         wait_arrived(other)
         self.alive(other)
+
+
+class Several(unittest.TestCase):
+    """A Debian kernel on two vCPUs that write at the same time."""
+
+    MIB = 160
+    SUM = "i=0; while [ $i -lt 8 ]; do seq 1 20000 | md5sum; i=$((i+1)); done | sort | uniq -c"
+
+    def linux(self, accel, *args):
+        m = Linux('-smp', '2', *args, accel=accel, memory=self.MIB, cpu=CPU)
+        self.addCleanup(m.close)
+        return m
+
+    def memory(self, m):
+        path = os.path.join(m.dir, 'memory')
+        m.cmd('pmemsave', val=1 << 20, size=(self.MIB - 1) << 20, filename=path)
+        with open(path, 'rb') as file:
+            return file.read()
+
+    def check_move(self, target):
+        need_guest()
+        m = self.linux('xbt')
+        m.wait_prompt()
+        want = m.sh('seq 1 20000 | md5sum').split()[0]
+        m.sh(f'({self.SUM} >/tmp/one) & ({self.SUM} >/tmp/two) &')
+        path = os.path.join(m.dir, 'socket')
+        other = self.linux(target, '-S', '-incoming', f'unix:{path}')
+        m.cmd('migrate-set-parameters', max_bandwidth=60 << 20, downtime_limit=1)
+        m.cmd('migrate', uri=f'unix:{path}')
+        until(lambda: m.cmd('query-migrate').get('ram', {}).get('dirty-sync-count', 0) >= 4, 60, 'no fourth pass', 0.01)
+        m.cmd('migrate-set-parameters', max_bandwidth=4 << 30, downtime_limit=2000)
+        until(lambda: m.cmd('query-migrate')['status'] == 'completed', 60, 'the migration did not end', 0.01)
+        wait_arrived(other)
+        one, two = self.memory(m), self.memory(other)
+        if one != two:
+            self.fail(f'pages differ: {differing_pages(one, two)[:20]}')
+        other.cmd('cont')
+        start = other.console.mark()
+        other.type('\n')
+        other.wait_prompt(30, start)
+        other.sh('wait', timeout=120)
+        sums = other.sh('cat /tmp/one /tmp/two').splitlines()
+        self.assertEqual([line.split()[:2] for line in sums], [['8', want]] * 2)
+
+    def test_xbt(self):
+        self.check_move('xbt')
+
+    def test_tcg(self):
+        self.check_move('tcg')
 
 
 if __name__ == '__main__':
