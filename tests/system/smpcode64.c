@@ -105,6 +105,14 @@ static void work(u32 n)
     }
 }
 
+/* One round of a runner; with thread=single a PAUSE gives the others their turn. */
+static inline void ran(u32 cpu)
+{
+    if (++done_rounds[cpu] % 16 == 0) {
+        pause();
+    }
+}
+
 /* ---- 1: text_poke.  The function never stops being called. ---- */
 static void pokers(u32 cpu)
 {
@@ -115,7 +123,7 @@ static void pokers(u32 cpu)
 
         wrong[cpu] += v < e || v < last || (v ^ v >> 8) & 0xff || (v ^ v >> 16) & 0xffff;   /* the byte, four times */
         last = v;
-        done_rounds[cpu]++;
+        ran(cpu);
     }
 }
 
@@ -157,7 +165,7 @@ static void runs_changed(u32 cpu)
         u32 v = call(IMM_FN), w = call(JMP_FN);
 
         wrong[cpu] += v % 0x01010101 != 0 || (w != 0x11 && w != 0x22 && w != 0x33);
-        done_rounds[cpu]++;
+        ran(cpu);
     }
     serialize();
     wrong[cpu] += call(IMM_FN) != 0x7f7f7f7f || call(JMP_FN) != 0x33;   /* the last are seen in the end */

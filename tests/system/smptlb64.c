@@ -80,6 +80,14 @@ static void map_views(void)
     set_cr3(get_cr3());
 }
 
+/* One round; with thread=single a PAUSE gives the others their turn. */
+static inline void ran(u32 cpu)
+{
+    if (++rounds_done[cpu] % 16 == 0) {
+        pause();
+    }
+}
+
 /* ---- remap: what a reader sees is never older than what was acknowledged before ---- */
 static void reads(u32 cpu)
 {
@@ -91,7 +99,7 @@ static void reads(u32 cpu)
 
         wrong[cpu] += v < (e & 0xff) && epoch == e;
         off = (off + 4) & 0xffc;
-        rounds_done[cpu]++;
+        ran(cpu);
     }
 }
 
@@ -168,7 +176,7 @@ static void pokes(u32 cpu)
         (void)*(volatile u32 *)(VIEW + 8 * cpu);
         /* It ended without a fault although the page was away from before it to after it. */
         wrong[cpu] += g && gone == g && faults[cpu] == f;
-        rounds_done[cpu]++;
+        ran(cpu);
     }
 }
 
@@ -199,7 +207,7 @@ static void stores(u32 cpu)
     while (!stop) {
         *(volatile u32 *)(VIEW + 0x1000 + 256 * cpu) = ++v;
         __asm__ volatile("lock incl %0" : "+m"(*(volatile u32 *)(VIEW + 0x1000)) : : "memory", "cc");
-        rounds_done[cpu]++;
+        ran(cpu);
     }
 }
 
