@@ -2,12 +2,13 @@
 /*
  * xbt-debug.c - QEMU's gdbstub: breakpoints, watchpoints, single steps, and the stops that it reports.
  *
- * gdb sets and takes away its breakpoints each time the machine stops and goes on.  So the lists only change here,
- * and what is different comes into force when a vCPU enters the engine next (xbt_debug_enter()): by then most are what
- * they were.  Breakpoints count for all vCPUs, as under TCG; how they work is in translator/debugger.h.
+ * gdb sets and takes away its breakpoints each time the machine stops and goes on.  So the lists only change
+ * here, and what is different comes into force when a vCPU enters the engine next (xbt_debug_enter()): by then
+ * most are what they were.  Breakpoints count for all vCPUs, as under TCG; how they work is in
+ * translator/debugger.h.
  *
  * Lock rules: all under the BQL.  The gdbstub stops all vCPUs before it does anything, so between a change and
- * xbt_debug_enter() of the first vCPU none is in the engine, and the arrays that the engine reads can be replaced.
+ * xbt_debug_enter() of the first vCPU none is in the engine, and the arrays that it reads can be replaced.
  */
 #include "qemu/osdep.h"
 #include "accel-xbt/xbt-accel.h"
@@ -203,11 +204,13 @@ static void make_watches(void)
 
     for (guint i = 0; i < watches->len; i++) {
         const CPUWatchpoint *w = watches->pdata[i];
-        struct dbg_watch d = { w->vaddr, w->vaddr + w->len - 1, w->flags & BP_MEM_READ, w->flags & BP_MEM_WRITE };
+        struct dbg_watch d = { .lin = w->vaddr, .last = w->vaddr + w->len - 1,
+                               .read = w->flags & BP_MEM_READ, .write = w->flags & BP_MEM_WRITE };
 
         g_array_append_val(now, d);
     }
-    if (now->len == made_watches->len && !memcmp(now->data, made_watches->data, now->len * sizeof(struct dbg_watch))) {
+    if (now->len == made_watches->len &&
+        !memcmp(now->data, made_watches->data, now->len * sizeof(struct dbg_watch))) {
         return;
     }
     g_array_set_size(made_watches, 0);

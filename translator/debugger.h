@@ -4,12 +4,12 @@
  *
  * Owner:      the embedder fills vm->debugger and guest_cpu.gdb_step; both change only while no vCPU is in
  *             xbt_vcpu_run().  The arrays are the embedder's.
- * Breakpoint: a linear address, in any address space and mode.  No block goes over one, and none begins at one
- *             except for single steps; so whoever gets there comes to the loop, which stops before the instruction.
- *             Blocks that do not know of a new breakpoint are dropped (tb_invalidate_lin()); a removed one leaves
- *             nothing behind.  Without breakpoints nothing is checked in generated code.
- * Watchpoint: linear addresses, any length.  As for the guest's data breakpoints (debug.c) the pages are in no TLB
- *             table; the access is made by a block of one instruction, and the stop is behind it.
+ * Breakpoint: a linear address, in any address space and mode.  No block goes over one, and none begins at
+ *             one except for single steps; so whoever gets there comes to the loop, which stops before the
+ *             instruction.  Blocks that do not know of a new breakpoint are dropped (tb_invalidate_lin()); a
+ *             removed one leaves nothing behind.  Generated code checks nothing.
+ * Watchpoint: linear addresses, any length.  As for the guest's data breakpoints (debug.c) the pages are in no
+ *             TLB table; the access is made by a block of one instruction, and the stop is behind it.
  * Single step: every instruction is a block of its own (HF_DBG), with a stop behind it, or behind the delivery of
  *             the exception or interrupt that came instead.  Breakpoints do not count, as under TCG.
  */
