@@ -312,7 +312,8 @@ static bool check_machine(MachineState *ms, Error **errp)
         error_setg(errp, "xbt runs up to %d vCPUs, -smp asks for %u", XBT_MAX_CPUS, ms->smp.max_cpus);
         return false;
     }
-    if (!object_dynamic_cast(OBJECT(ms), TYPE_X86_MACHINE)) {
+    /* `none` is for who asks what QEMU can do. */
+    if (!object_dynamic_cast(OBJECT(ms), TYPE_X86_MACHINE) && !object_dynamic_cast(OBJECT(ms), MACHINE_TYPE_NAME("none"))) {
         error_setg(errp, "xbt runs x86 PC machines, not '%s'", object_get_typename(OBJECT(ms)));
         return false;
     }

@@ -122,9 +122,9 @@ static uint32_t pio_read(struct guest_cpu *c, uint16_t port, unsigned size)
 
 static void set_irq13(int level)
 {
-    X86MachineState *ms = X86_MACHINE(current_machine);
+    X86MachineState *ms = (X86MachineState *)object_dynamic_cast(OBJECT(current_machine), TYPE_X86_MACHINE);
 
-    if (ms->gsi) {
+    if (ms && ms->gsi) {
         qemu_set_irq(ms->gsi[FERR_IRQ], level);
     }
 }

@@ -11,6 +11,7 @@
 #   kselftest  the kernel's selftests: x86, timers, signals, ptrace, ...
 #   valgrind   valgrind's instruction tests
 #   gcc        gcc's run-time tests of SSE to AVX2, BMI, FMA, AES ...
+#   qtest      QEMU's qtests of the CPU, the machine and migration
 #   i686       QEMU's and valgrind's 32-bit programs, and Debian's own, in a
 #              guest with a 32-bit kernel and root file system
 #
@@ -141,11 +142,18 @@ suite_i686()
     run 686-pae --out "$suites/out-i686" "$suites/qemu-i386" "$suites/valgrind-x86"
 }
 
-[ $# -gt 0 ] || set -- qemu valgrind gcc kselftest i686
+suite_qtest()
+{
+    say "building QEMU's tests/qtest ..."
+    sh "$here/build-qtest.sh" "$build/qemu/current/src" "$suites"
+    XBT_LAUNCHER="$build/qemu-xbt" /usr/bin/python3 "$here/run_qtests.py" --accel "$accel" "$suites/qtest" || status=1
+}
+
+[ $# -gt 0 ] || set -- qemu valgrind gcc kselftest i686 qtest
 for suite; do
     case $suite in
-    qemu | kselftest | valgrind | gcc | i686) suite_$suite ;;
-    *) die "no suite '$suite' (qemu, kselftest, valgrind, gcc, i686)" ;;
+    qemu | kselftest | valgrind | gcc | i686 | qtest) suite_$suite ;;
+    *) die "no suite '$suite' (qemu, kselftest, valgrind, gcc, i686, qtest)" ;;
     esac
 done
 exit $status

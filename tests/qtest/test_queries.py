@@ -10,7 +10,7 @@ import re
 import time
 import unittest
 
-from machine import TOP, Linux, QmpError, main, need_guest, until
+from machine import TOP, Linux, Machine, QmpError, main, need_guest, until
 
 COUNTERS = re.findall(
     r'^STAT\(\w+,\s*"([a-z0-9-]+)"',
@@ -309,6 +309,14 @@ class Queries(unittest.TestCase):
         self.m.wait_prompt(30, self.m.console.wait('END\n', 5, start))
         self.assertEqual(self.m.console.text[start:].count(want.split()[0]), 4,
                          f'{rounds} rounds\n' + self.m.console.text[start:])
+
+
+class NoMachine(unittest.TestCase):
+    def test_machine_none(self):
+        """Management software asks so what QEMU can do."""
+        with Machine('-machine', 'none') as m:
+            self.assertEqual(m.cmd('query-status')['status'], 'running')
+            self.assertTrue(m.cmd('query-cpu-definitions'))
 
 
 if __name__ == '__main__':
