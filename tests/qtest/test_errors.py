@@ -127,7 +127,7 @@ class Options(ErrorTest):
         self.check_refused(['-accel', 'xbt', '-machine', 'q35', '-smp', '256'], 'smp', '256')
 
     def test_other_machine(self):
-        self.check_refused(['-accel', 'xbt', '-machine', 'none'], 'xbt', 'none')
+        self.check_refused(['-accel', 'xbt', '-machine', 'x-remote'], 'xbt', 'x-remote')
 
     def test_icount(self):
         result = run('-accel', 'xbt', '-icount', 'shift=1')
