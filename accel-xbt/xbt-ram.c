@@ -7,6 +7,8 @@
  * knows of it.  QEMU is told of the file: it must punch holes where a balloon discards pages, and closes it in the end.
  * RAM stays anonymous, and its pages stay out of hot mappings, when
  *   - somebody has decided where its pages come from (NUMA policy, preallocation),
+ *   - it enters the memory map (as video memory does when its BAR is set) while QEMU waits for faults in it, which
+ *     those of a new mapping would not be,
  *   - the kernel refuses.
  * Nothing is mapped a second time while QEMU wants to see faults in its own mapping: in a background snapshot, which
  * write-protects it, and while pages come in after the guest has been started (postcopy).
@@ -37,6 +39,13 @@ struct shared_ram {
     uint8_t *host;
 };
 static GArray *blocks;
+static unsigned forbidden; /* HM_SNAPSHOT, HM_POSTCOPY; PC_END comes in a thread of QEMU's */
+
+static void forbid(unsigned why, bool on)
+{
+    on ? qatomic_or(&forbidden, why) : qatomic_and(&forbidden, ~why);
+    hm_forbid(why, on);
+}
 
 static bool default_policy(void *p)
 {
@@ -130,7 +139,7 @@ void xbt_ram_share(MemoryRegion *mr)
         }
     } else {
         if (qemu_ram_pagesize(mr->ram_block) != qemu_real_host_page_size() || qemu_ram_is_shared(mr->ram_block) ||
-            !default_policy(b.host)) {
+            !default_policy(b.host) || qatomic_read(&forbidden)) {
             return;
         }
         fd = mr->ram_block->fd = give_file(b.host, size);
@@ -160,10 +169,10 @@ static void migration_changed(Notifier *n, void *state)
         return;
     }
     if (migration_in_setup(state)) {
-        hm_forbid(HM_SNAPSHOT, true);
+        forbid(HM_SNAPSHOT, true);
         xbt_memory_flush();
     } else if (migration_has_finished(state) || migration_has_failed(state)) {
-        hm_forbid(HM_SNAPSHOT, false);
+        forbid(HM_SNAPSHOT, false);
     }
 }
 
@@ -173,7 +182,7 @@ static int postcopy_changed(NotifierWithReturn *n, void *data)
     const struct postcopy_notice *notice = data;
 
     if (notice->reason == PC_LISTEN || notice->reason == PC_END) {
-        hm_forbid(HM_POSTCOPY, notice->reason == PC_LISTEN);
+        forbid(HM_POSTCOPY, notice->reason == PC_LISTEN);
     }
     return 0;
 }
