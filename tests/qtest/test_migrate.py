@@ -10,7 +10,7 @@ import tempfile
 import time
 import unittest
 
-from machine import Failure, Linux, main, need_guest, until
+from machine import Failure, Linux, Machine, main, need_guest, until
 from test_dirty import CPU, Writer, build, differing_pages
 
 XBT = 'xbt,hostmap-heat=0'
@@ -242,6 +242,26 @@ class Several(unittest.TestCase):
 
     def test_tcg(self):
         self.check_move('tcg')
+
+
+class VideoMemory(unittest.TestCase):
+    def test_postcopy(self):
+        """It enters the memory map with the devices' state, when QEMU waits for faults in it already."""
+        path = os.path.join(tempfile.mkdtemp(prefix='xbt-migrate-'), 'socket')
+        self.addCleanup(shutil.rmtree, os.path.dirname(path))
+        args = '-m', '32', '-vga', 'std'
+        with Machine(*args) as m, Machine(*args, '-incoming', f'unix:{path}') as other:
+            until(lambda: 'prefetchable memory at 0xf' in m.hmp('info pci'), 30, 'the firmware sets no BAR')
+            for each in m, other:
+                each.cmd('migrate-set-capabilities', capabilities=[{'capability': 'postcopy-ram', 'state': True}])
+            m.cmd('migrate-set-parameters', max_bandwidth=1 << 16)
+            m.cmd('migrate', uri=f'unix:{path}')
+            until(lambda: m.cmd('query-migrate')['status'] == 'active', 30, 'no migration')
+            m.cmd('migrate-start-postcopy')
+            until(lambda: m.cmd('query-migrate')['status'] not in ('active', 'device', 'postcopy-active'), 60,
+                  'the migration does not end')
+            self.assertEqual(m.cmd('query-migrate')['status'], 'completed', other.output())
+            self.assertEqual(other.cmd('query-status')['status'], 'running')
 
 
 if __name__ == '__main__':
