@@ -99,11 +99,12 @@ def build_program(source, target, *options):
     sources += [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith('.h')]
     newest = max(map(os.path.getmtime, sources))
     if not os.path.exists(target) or os.path.getmtime(target) < newest:
+        fresh = f'{target}.{os.getpid()}'    # tests side by side may want the same program
         subprocess.run(
             ['gcc', '-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror',
-             '-ffp-contract=off', '-static', *options, '-o', target + '.new',
+             '-ffp-contract=off', '-static', *options, '-o', fresh,
              source, '-lm'], check=True)
-        os.replace(target + '.new', target)
+        os.replace(fresh, target)
     return target
 
 
