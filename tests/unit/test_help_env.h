@@ -19,6 +19,7 @@
 #include "translator/fpu.h"
 #include "translator/help.h"
 #include "tests/unit/one_cpu.h"
+#include "tests/unit/stored.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,20 +109,6 @@ unsigned tb_invalidate_range(struct guest_cpu *cpu, uint64_t ram_addr, unsigned 
     (void)why;
     *hit = false;
     return 1;
-}
-bool tb_stored(struct guest_cpu *cpu, uint64_t ram_addr, unsigned len, enum tb_death why)
-{
-    bool hit = false;
-
-    if (tb_range_has_code(cpu->vm->store, ram_addr, len)) {
-        tb_invalidate_range(cpu, ram_addr, len, why, &hit);
-    }
-    return hit;
-}
-void tb_note_writer_slow(struct guest_cpu *cpu, uint64_t ram_addr)
-{
-    (void)cpu;
-    (void)ram_addr;
 }
 
 /* ---- the machine ---- */

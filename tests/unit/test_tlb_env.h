@@ -13,6 +13,7 @@
 #include "translator/debugger.h"
 #include "translator/svm.h"
 #include "tests/unit/one_cpu.h"
+#include "tests/unit/stored.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -155,20 +156,6 @@ _Noreturn void cpu_exit_loop(struct guest_cpu *cpu)
 {
     (void)cpu;
     abort(); /* nobody to wait for: never */
-}
-bool tb_stored(struct guest_cpu *cpu, uint64_t ram_addr, unsigned len, enum tb_death why)
-{
-    bool hit = false;
-
-    if (tb_range_has_code(cpu->vm->store, ram_addr, len)) {
-        tb_invalidate_range(cpu, ram_addr, len, why, &hit);
-    }
-    return hit;
-}
-void tb_note_writer_slow(struct guest_cpu *cpu, uint64_t ram_addr)
-{
-    (void)cpu;
-    (void)ram_addr;
 }
 
 /* ---- the device: records accesses, reads give a pattern of the address ---- */
