@@ -4,7 +4,8 @@
 Groups, by what they need:
   micro      a static C program of bench/src, in the initramfs guest
   boot       firmware, kernel and initramfs to power-off, seen from outside
-  root       a real program of the Debian root file system
+  root       a real program of the Debian root file system, 20 to 200 ms natively: its start counts
+  long       the same kind of work for ten times as long, in one process
   jit        programs that make code, from a root file system with node and OpenJDK
   openssl    rates that `openssl speed` finds, as the time that a fixed amount takes
   growth     a program of bench/src/growth twice, with the same amount of work: the second time with ten times
@@ -54,6 +55,19 @@ ROOT = {
                  '--temp-path . 2>log || { cat log; false; }',
 }
 
+LONG = {
+    'xz-long': 'xz -6 -T1 -c $in/text-long',
+    'gzip-long': 'gzip -9nc $in/text-long; gzip -6nc $in/text-long',
+    '7z-long': ROOT['7z'].replace('text', 'text-long'),
+    'python3-long': 'python3 $in/bench.py 10',
+    'perl-long': 'perl $in/bench.pl 10',
+    'sqlite3-long': 'for i in 0 1 2 3 4 5 6 7 8 9; do '
+                    'sed "s/item/item$i/g; s/kind(/kind$i(/; s/INTO kind/INTO kind$i/; '
+                    's/JOIN kind ON kind/JOIN kind$i ON kind$i/" $in/bench.sql; done | sqlite3 :memory:',
+    'gcc-long': 'gcc -O2 -S -o - $in/compile-long.c',
+    'sysbench-long': ROOT['sysbench'].replace('events=400', 'events=4000'),
+}
+
 # One processor, as in the guest; the heap does not depend on the machine's memory.
 ONE = 'taskset -c $(sed -n "s/^Cpus_allowed_list:[^0-9]*\\([0-9]*\\).*/\\1/p" /proc/self/status)'
 NODE = ONE + ' node'
@@ -78,13 +92,13 @@ SPEED = {
 # name -> program, what grows tenfold between name-1x and name-10x
 GROWTH = {'code': 'live code', 'processes': 'processes', 'memory': 'working set'}
 
-GROUPS = {'micro': MICRO, 'boot': BOOT, 'root': list(ROOT), 'jit': list(JIT),
+GROUPS = {'micro': MICRO, 'boot': BOOT, 'root': list(ROOT), 'long': list(LONG), 'jit': list(JIT),
           'openssl': list(SPEED) + [name + '-equal' for name in SPEED],
           'growth': [name + end for name in GROWTH for end in ('-1x', '-10x')],
           'translate': ['translate'], 'system': ['login', 'apt-install']}
 ONCE_ROUNDS = 10        # of growth/translate.c
 USUAL = ['micro', 'boot', 'root']
-COMMANDS = {**ROOT, **JIT}
+COMMANDS = {**ROOT, **LONG, **JIT}
 
 
 def image_of(group):
@@ -139,9 +153,9 @@ def generator(seed):
         yield state >> 33
 
 
-def make_text(size):
+def make_text(size, seed=2024):
     """Words with a skewed distribution, numbers and a few long repeats."""
-    random = generator(2024)
+    random = generator(seed)
     letters = 'etaoinshrdlucmfwypvbgkjqxz'
     words = [''.join(letters[next(random) % 26 * (next(random) % 26) // 26]
                      for _ in range(2 + next(random) % 8))
@@ -202,8 +216,8 @@ double use_N(const struct node_N *n) { return walk_N(n, K); }
 '''
 
 
-def make_inputs(directory):
-    """The files that the root group reads; name -> path."""
+def make_inputs(directory, long=False):
+    """The files that the root group reads, and the long one; name -> path."""
     os.makedirs(directory, exist_ok=True)
     inputs = {}
 
@@ -213,10 +227,14 @@ def make_inputs(directory):
             file.write(text)
         inputs[name] = path
 
+    def functions(count):
+        return ''.join(C_FUNCTION.replace('N', str(n)).replace('K', str(n * 7 % 53 + 3)) for n in range(count))
+
     add('text', make_text(600000))
-    add('compile.c', ''.join(
-        C_FUNCTION.replace('N', str(n)).replace('K', str(n * 7 % 53 + 3))
-        for n in range(8)))
+    add('compile.c', functions(8))
+    if long:
+        add('text-long', ''.join(make_text(600000, seed) for seed in range(2030, 2040)))
+        add('compile-long.c', functions(80))
     for name in ('bench.py', 'bench.pl', 'bench.sql', 'json.js', 'regex.js', 'numeric.js'):
         with open(os.path.join(HERE, 'inputs', name), encoding='ascii') as file:
             add(name, file.read())
