@@ -440,28 +440,30 @@ static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_bl
     l->direct = false;
 }
 
+_Static_assert((unsigned)X64_FIX_COLD == TB_FIX_COLD && (unsigned)X64_FIX_ABS == TB_FIX_ABS, "place_fixes()");
+
 /* The list of fields for tb_relocate() behind the state map; returns its end. */
 static uint8_t *place_fixes(struct lower *l, uint8_t *at, const uint8_t *limit)
 {
-    struct x64_fixes *f = &l->fixes;
+    const struct x64_fixes *f = &l->fixes;
     any16 *out = (any16 *)(void *)(at + l->b.rw_delta), *p = out;
 
-    if (!l->movable || f->useless || at + 2 * f->n > limit) {
+    if (!l->movable || f->useless || at + 2 * (f->n[0] + f->n[1] + f->n[2] + f->n[3]) > limit) {
         return at;
     }
     l->tbw->fix = at;
     for (unsigned kind = 0; kind < TB_FIX_KINDS; kind++) {
-        for (unsigned i = 0; i < f->n; i++) {
-            bool cold = f->fix[i].at >= f->cold && f->fix[i].at < f->cold_limit;
-            if (kind == (f->fix[i].abs ? TB_FIX_ABS : 0u) + (cold ? TB_FIX_COLD : 0u)) {
-                size_t off = (size_t)(f->fix[i].at - (cold ? f->cold : l->tbw->entry));
-                if (off > UINT16_MAX) {
-                    l->tbw->fix = NULL;
-                    return at;
-                }
-                *p++ = (uint16_t)off;
-                l->tbw->n_fix[kind]++;
+        const uint8_t *from = kind & TB_FIX_COLD ? f->cold : l->tbw->entry;
+
+        l->tbw->n_fix[kind] = (uint16_t)f->n[kind];
+        for (unsigned i = 0; i < f->n[kind]; i++) {
+            size_t off = (size_t)(f->at[kind][i] - from);
+
+            if (off > UINT16_MAX) {
+                l->tbw->fix = NULL;
+                return at;
             }
+            *p++ = (uint16_t)off;
         }
     }
     return at + 2 * (p - out);
@@ -484,7 +486,7 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     l->movable = may_move(ir, l->opt);
     if (l->movable) {
         l->b.fixes = &l->fixes;
-        l->fixes.n = 0;
+        xbt_zero(l->fixes.n, sizeof(l->fixes.n));
         l->fixes.useless = false;
         l->fixes.cold = (const uint8_t *)tb;
         l->fixes.cold_limit = room->cold_limit;

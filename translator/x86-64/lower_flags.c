@@ -10,12 +10,13 @@ void lower_save_flags(struct lower *l)
 {
     struct x64_buf *b = &l->b;
     unsigned t = l->r9_reg != IR_NOREG && !l->win.valid ? X_R10 : X_R9;   /* whichever holds nothing */
+    uint8_t *q = x64_put_rr(x64_begin(b), 8, 0x8b, t, X_RAX);
 
-    x64_mov_rr(b, 8, t, X_RAX);
-    x64_byte(b, 0x9f);                                  /* lahf */
-    x64_byte(b, 0x0f); x64_byte(b, 0x90); x64_byte(b, 0xc0); /* seto al */
-    x64_mov_mr(b, 2, X64_ENV(fl), X_RAX);
-    x64_mov_rr(b, 8, X_RAX, t);
+    *q++ = 0x9f;                                        /* lahf */
+    *(any16 *)q = 0x900f;                               /* seto al */
+    q[2] = 0xc0;
+    q = x64_put_rm(q + 3, 2, 0x89, X_RAX, X64_ENV(fl));
+    x64_end(b, x64_put_rr(q, 8, 0x8b, X_RAX, t));
     if (t == X_R9) {
         l->r9_reg = IR_NOREG;
     }
@@ -24,12 +25,13 @@ void lower_save_flags(struct lower *l)
 static void load_flags(struct lower *l)
 {
     struct x64_buf *b = &l->b;
+    uint8_t *q = x64_put_rr(x64_begin(b), 8, 0x8b, X_R9, X_RAX);
+
     l->r9_reg = IR_NOREG;
-    x64_mov_rr(b, 8, X_R9, X_RAX);
-    x64_movzx_rm(b, 2, X_RAX, X64_ENV(fl));
-    x64_byte(b, 0x04); x64_byte(b, 0x7f);               /* add al, 0x7f: OF := al */
-    x64_byte(b, 0x9e);                                  /* sahf */
-    x64_mov_rr(b, 8, X_RAX, X_R9);
+    q = x64_put_rm(q, 4, 0x0fb7, X_RAX, X64_ENV(fl));
+    *(any16 *)q = 0x7f04;                               /* add al, 0x7f: OF := al */
+    q[2] = 0x9e;                                        /* sahf */
+    x64_end(b, x64_put_rr(q + 3, 8, 0x8b, X_RAX, X_R9));
 }
 
 /* op r9 or register d, source of the recipe; `alu` as for x64_alu_rr(), 8 = test. */

@@ -273,9 +273,11 @@ static void hostmap_addend(struct lower *l, unsigned r)
 {
     struct x64_buf *b = &l->b;
 
-    x64_rorx(b, X_R11, r, 40);
-    x64_movzx_rr(b, 1, X_R11, X_R11);
-    x64_mov_rm(b, 8, X_R11, (struct x64_mem) { X_RSP, X_R11, 3, (int32_t)offsetof(struct guest_cpu, hm_add) });
+    const struct x64_mem m = { X_RSP, X_R11, 3, (int32_t)offsetof(struct guest_cpu, hm_add) };
+    uint8_t *q = x64_put_rorx(x64_begin(b), X_R11, r, 40);
+
+    q = x64_put_movzx_rr(q, 1, X_R11, X_R11);
+    x64_end(b, x64_put_rm(q, 8, 0x8b, X_R11, m));
 }
 
 /* The addend of a constant address. */
