@@ -227,6 +227,7 @@ struct xbt_vm {
         bool pause_yields;          /* PAUSE gives the thread to another vCPU */
         bool profile;               /* count block executions */
         bool check_relocate;        /* translate what is copied, too, and compare */
+        bool verify;                /* stop at malformed IR; always on in builds with checks and in the tests */
         bool perfmap;               /* tell host->code_made() of each block */
         bool host_bmi2, host_avx;   /* found by CPUID, can be masked by property */
         uint32_t hostmap_heat;      /* ms of CPL 3 time after which an address space is hot (hostmap.h); 0 = at once */

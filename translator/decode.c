@@ -39,6 +39,7 @@ struct row_aux {
     uint8_t mem_size, mem_acc;   /* enum op_size and access of the operand that may be memory */
     uint8_t reg_mask, rm_mask;   /* 7 where REX.R / REX.B mean nothing: MMX, x87, opcode extensions */
     uint8_t mod_ignored;         /* MOV CR/DR: always the register form */
+    uint8_t opsize64[4];         /* operand size in 64-bit mode, by W | (66 prefix) << 1 */
 };
 struct match {
     uint16_t allow, row;
@@ -48,8 +49,10 @@ struct bucket {
     uint16_t first;              /* in matches[], or of the group's 16 buckets in groups[] */
     uint8_t count;
     uint8_t kind;
+    uint16_t row;                /* with BK_SURE, BK_SURE64 */
 };
-enum { BK_MODRM = 1, BK_GROUP = 2 };
+/* SURE: the first row allows everything, SURE64: in 64-bit mode. */
+enum { BK_MODRM = 1, BK_GROUP = 2, BK_SURE64 = 8, BK_SURE = 16 };
 
 #define MAX_ROWS 2048
 #define MAX_MATCHES 4096
@@ -135,6 +138,10 @@ static void build_aux(unsigned i)
     if ((r->attr & IA_F64) && r->cls == CL_HELPER) {
         a->flags |= AX_NATURAL;
     }
+    for (unsigned n = 0; n < 4; n++) {
+        a->opsize64[n] = (a->flags & AX_NATURAL) || (n & 1) || (r->attr & IA_F64) ? 8 : n & 2 ? 2
+                         : r->attr & IA_D64 ? 8 : 4;
+    }
 }
 
 static uint16_t row_allow(const struct insn_row *r)
@@ -169,23 +176,32 @@ static bool row_in_slot(const struct insn_row *r, unsigned slot)
            !(r->modrm == -3 && slot < 8);
 }
 
+/* For each opcode 1 + its first row; behind each row 1 + the next of its opcode; 0: none. */
+static uint16_t row_of[8][256], next_row[MAX_ROWS];
+
 /* The rows of one opcode (and slot, if not 16), in table order. */
 static void fill_bucket(struct bucket *b, unsigned space, unsigned opcode, unsigned slot)
 {
     b->first = (uint16_t)match_count;
-    for (unsigned i = 0; i < insn_row_count; i++) {
-        const struct insn_row *r = &insn_rows[i];
+    for (unsigned i = row_of[space][opcode]; i; i = next_row[i - 1]) {
+        const struct insn_row *r = &insn_rows[i - 1];
 
-        if (row_space(r) != space || r->opcode != opcode || (slot < 16 && !row_in_slot(r, slot))) {
+        if (slot < 16 && !row_in_slot(r, slot)) {
             continue;
         }
         if (match_count >= MAX_MATCHES) {
             __builtin_trap();
         }
         matches[match_count++] = (struct match){
-            row_allow(r), (uint16_t)i, r->modrm > 0 ? (uint8_t)r->modrm : 0
+            row_allow(r), (uint16_t)(i - 1), r->modrm > 0 ? (uint8_t)r->modrm : 0
         };
         b->count++;
+    }
+    if (b->count && !matches[b->first].exact) {
+        unsigned lacks = ~(unsigned)matches[b->first].allow & 0xffff;
+
+        b->row = matches[b->first].row;
+        b->kind |= !lacks ? BK_SURE | BK_SURE64 : lacks == CX_NOT64 ? BK_SURE64 : 0;
     }
 }
 
@@ -215,10 +231,12 @@ __attribute__((constructor)) static void build_tables(void)
     if (insn_row_count > MAX_ROWS) {
         __builtin_trap();
     }
-    for (unsigned i = 0; i < insn_row_count; i++) {
+    for (unsigned i = insn_row_count; i-- > 0;) {
         const struct insn_row *r = &insn_rows[i];
 
         build_aux(i);
+        next_row[i] = row_of[row_space(r)][r->opcode];
+        row_of[row_space(r)][r->opcode] = (uint16_t)(i + 1);
         kinds[row_space(r)][r->opcode] |=
             4 | (r->attr & IA_MODRM ? BK_MODRM : 0) | (r->ext >= 0 || r->modrm > 0 ? BK_GROUP : 0);
     }
@@ -265,9 +283,9 @@ INLINE bool fetch_unsigned(struct cursor *k, unsigned n, int64_t *val)
 
 /* ---- prefixes ---- */
 
-enum { PB_NONE, PB_66, PB_67, PB_LOCK, PB_REP, PB_SEG32, PB_SEG };
+enum { PB_NONE, PB_66, PB_67, PB_LOCK, PB_REP, PB_SEG32, PB_SEG, PB_REX /* in 64-bit mode */ };
 static const uint8_t prefix_kind[256] = {
-    [0x26] = PB_SEG32, [0x2e] = PB_SEG32, [0x36] = PB_SEG32, [0x3e] = PB_SEG32,
+    [0x40 ... 0x4f] = PB_REX, [0x26] = PB_SEG32, [0x2e] = PB_SEG32, [0x36] = PB_SEG32, [0x3e] = PB_SEG32,
     [0x64] = PB_SEG, [0x65] = PB_SEG,
     [0x66] = PB_66, [0x67] = PB_67, [0xf0] = PB_LOCK, [0xf2] = PB_REP, [0xf3] = PB_REP,
 };
@@ -326,13 +344,15 @@ INLINE bool take_prefixes(struct cursor *k, struct dec_insn *in, unsigned *b)
             return false;
         }
         *b = *k->p++;
-        if (prefix_kind[*b]) {
-            take_prefix(in, *b);
-            in->rex = 0;
-        } else if (in->mode == 2 && (*b & 0xf0) == 0x40) {
+        unsigned kind = prefix_kind[*b];
+        if (kind == PB_NONE || (kind == PB_REX && in->mode != 2)) {
+            return true;
+        }
+        if (kind == PB_REX) {
             in->rex = (uint8_t)*b;
         } else {
-            return true;
+            take_prefix(in, *b);
+            in->rex = 0;
         }
     }
 }
@@ -436,11 +456,13 @@ static const uint8_t fixed_size[] = {
 
 INLINE unsigned size_bytes(const struct dec_insn *in, unsigned size)
 {
+    if (size == OS_V) {
+        return in->opsize;
+    }
     if (fixed_size[size]) {
         return fixed_size[size];
     }
     switch (size) {
-    case OS_V: return in->opsize;
     case OS_Y: return in->vex_w && in->mode == 2 ? 8 : 4;
     case OS_Z: return in->opsize == 2 ? 2 : 4;
     case OS_X: return 16u << in->vex_l;
@@ -465,15 +487,10 @@ unsigned dec_op_size(const struct dec_insn *in, unsigned i)
 
 INLINE unsigned operand_size(const struct dec_insn *in, const struct row_aux *a)
 {
-    uint32_t attr = in->row->attr;
-
-    if (a->flags & AX_NATURAL) {
-        return in->mode == 2 ? 8 : 4;
-    }
     if (in->mode == 2) {
-        return in->vex_w || (attr & IA_F64) ? 8 : in->pfx66 ? 2 : attr & IA_D64 ? 8 : 4;
+        return a->opsize64[in->vex_w | in->pfx66 << 1];
     }
-    return (in->mode == 1) != in->pfx66 ? 4 : 2;
+    return (a->flags & AX_NATURAL) || (in->mode == 1) != in->pfx66 ? 4 : 2;
 }
 
 /* ---- after the row is known ---- */
@@ -593,10 +610,11 @@ INLINE enum dec_status take_opcode(struct cursor *k, struct dec_insn *in, bool r
 }
 
 /* ModRM..immediates of a known row. */
-INLINE enum dec_status take_operands(struct cursor *k, struct dec_insn *in, unsigned x, unsigned b)
+INLINE enum dec_status take_operands(struct cursor *k, struct dec_insn *in, unsigned row, unsigned x, unsigned b)
 {
-    const struct row_aux *a = &aux[in->row - insn_rows];
+    const struct row_aux *a = &aux[row];
 
+    in->row = &insn_rows[row];
     in->reg &= a->reg_mask;
     if (a->flags & AX_OPREG) {
         in->rm = (uint8_t)((in->opcode & 7) | b);
@@ -633,9 +651,18 @@ INLINE enum dec_status take_operands(struct cursor *k, struct dec_insn *in, unsi
     return form_ok(in, a) ? DEC_OK : DEC_UD;
 }
 
+/* The instruction's properties, CX_*; b: REX.B. */
+INLINE unsigned context(const struct dec_insn *in, bool real_or_vm, unsigned b)
+{
+    unsigned pfx = in->vex ? in->vex_pp : in->rep ? (in->rep == 0xf3 ? PX_F3 : PX_F2) : in->pfx66;
+
+    return 1u << pfx | (in->mode == 2 ? CX_64 : CX_NOT64) | CX_W0 << in->vex_w | CX_L0 << in->vex_l |
+           (in->mod != 3 ? CX_MEM : CX_REG) | CX_B0 << (b != 0) | (real_or_vm ? CX_REAL : CX_PROT);
+}
+
 INLINE enum dec_status decode(struct cursor *k, bool real_or_vm, struct dec_insn *in)
 {
-    unsigned r = 0, x = 0, b = 0, ctx;
+    unsigned r = 0, x = 0, b = 0;
     const struct bucket *bucket;
     const struct match *m;
     enum dec_status st = take_opcode(k, in, real_or_vm, &r, &x, &b);
@@ -644,9 +671,6 @@ INLINE enum dec_status decode(struct cursor *k, bool real_or_vm, struct dec_insn
         return st;
     }
     bucket = &opcodes[in->map + (in->vex ? 4 : 0)][in->opcode];
-    ctx = in->vex ? 1u << in->vex_pp : in->rep ? 1u << (in->rep == 0xf3 ? PX_F3 : PX_F2) : 1u << in->pfx66;
-    ctx |= (in->mode == 2 ? CX_64 : CX_NOT64) | (in->vex_w ? CX_W1 : CX_W0) | (in->vex_l ? CX_L1 : CX_L0) |
-           (b ? CX_B1 : CX_B0) | (real_or_vm ? CX_REAL : CX_PROT);
     if (bucket->kind & BK_MODRM) {
         if (!HAVE(1)) {
             return DEC_SHORT;
@@ -655,17 +679,15 @@ INLINE enum dec_status decode(struct cursor *k, bool real_or_vm, struct dec_insn
         in->mod = in->modrm >> 6;
         in->reg = (uint8_t)((in->modrm >> 3 & 7) | r);
         in->rm = (uint8_t)((in->modrm & 7) | b);
-        ctx |= in->mod == 3 ? CX_REG : CX_MEM;
         if (bucket->kind & BK_GROUP) {
             bucket = &groups[bucket->first][(in->mod == 3) << 3 | (in->modrm >> 3 & 7)];
         }
     }
-    m = find_row(bucket, ctx, in->modrm);
-    if (!m) {
-        return DEC_UD;
+    if (bucket->kind & (in->mode == 2 ? BK_SURE64 : BK_SURE)) {
+        return take_operands(k, in, bucket->row, x, b);
     }
-    in->row = &insn_rows[m->row];
-    return take_operands(k, in, x, b);
+    m = find_row(bucket, context(in, real_or_vm, b), in->modrm);
+    return m ? take_operands(k, in, m->row, x, b) : DEC_UD;
 }
 
 enum dec_status dec_decode(const uint8_t *bytes, size_t avail, uint64_t ip, int mode, bool real_or_vm,

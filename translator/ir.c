@@ -2,6 +2,7 @@
 /* ir.c - what the IR's ops are: names, attributes, effects; the verifier and the printer. */
 #include <stdio.h>
 #include "translator/ir.h"
+#include "translator/row_facts.h"
 
 const char *const ir_op_names[IR_COUNT] = {
 #define IR_OP(e, t, a) [IR_##e] = t,
@@ -15,52 +16,39 @@ const uint8_t ir_op_attr[IR_COUNT] = {
 #undef IR_OP
 };
 
-/* Native instructions that write GPRs their operand columns do not name. */
-static bool implicit_gpr_writer(const struct dec_insn *in)
+static inline uint32_t gpr_bit(const struct dec_insn *in, unsigned reg, bool byte)
 {
-    if (in->vex) {
-        return in->map == 3 && in->opcode >= 0x60 && in->opcode <= 0x63;
-    }
-    switch (in->map) {
-    case 0:
-        return in->opcode == 0x98 || in->opcode == 0x99 || in->opcode == 0x9f || (in->opcode & 0xfe) == 0xf6 ||
-               (in->opcode >= 0xd8 && in->opcode <= 0xdf) || (in->opcode >= 0x91 && in->opcode <= 0x97);
-    case 1:
-        return in->opcode == 0xb0 || in->opcode == 0xb1 || in->opcode == 0xc7;
-    case 3:
-        return in->opcode >= 0x60 && in->opcode <= 0x63;
-    default:
-        return false;
-    }
+    return 1u << (byte && dec_is_high8(in, reg) ? reg & 3 : reg & 15);
 }
 
 static uint32_t native_gpr_writes(const struct dec_insn *in)
 {
+    const struct row_facts *f = facts_of(in);
     uint32_t mask = 0;
 
-    if (implicit_gpr_writer(in)) {
+    if (f->writes & RF_ALL) {
         return 0xffff;
     }
-    for (unsigned i = 0; i < 4; i++) {
-        const struct insn_op *op = &in->row->op[i];
-        unsigned reg;
-        if (!(op->acc & OA_W)) {
-            continue;
-        }
-        switch (op->loc) {
-        case OL_REG: reg = in->reg; break;
-        case OL_RM: reg = in->has_mem ? REG_NONE : in->rm; break;
-        case OL_OPREG: reg = in->rm; break;
-        case OL_VVVV: reg = in->vvvv; break;
-        case OL_ACC: reg = R_RAX; break;
-        default: continue;
-        }
-        if (reg != REG_NONE) {
-            bool high = dec_op_size(in, i) == 1 && dec_is_high8(in, reg);
-            mask |= 1u << (high ? reg & 3 : reg & 15);
-        }
+    if (f->writes & RF_REG) {
+        mask |= gpr_bit(in, in->reg, f->bytes & RF_REG);
     }
-    return mask;
+    if ((f->writes & RF_RM) && (f->opreg || !in->has_mem)) {
+        mask |= gpr_bit(in, in->rm, f->bytes & RF_RM);
+    }
+    if (f->writes & RF_VVVV) {
+        mask |= 1u << in->vvvv;
+    }
+    return mask | (f->writes & RF_ACC ? 1u << R_RAX : 0);
+}
+
+bool ir_native_site(const struct dec_insn *in)
+{
+    return (in->has_mem && in->mem_acc) || facts_of(in)->site;
+}
+
+static bool is_site(const struct ir_op *o)
+{
+    return o->op == IR_NATIVE ? ir_native_site(o->in) : (ir_op_attr[o->op] & IRA_S) && !o->hostmap;
 }
 
 uint32_t ir_gpr_writes(const struct ir_op *op)
@@ -103,6 +91,9 @@ static const char *verify_op(const struct ir_block *b, unsigned i, bool *addr)
     }
     if ((ir_op_attr[o->op] & IRA_M) && !*addr) {
         return "memory op without an address";
+    }
+    if (o->gprs != ir_gpr_writes(o) || o->is_site != is_site(o)) {
+        return "effects are not noted";
     }
     switch (o->op) {
     case IR_INSN:

@@ -80,14 +80,14 @@ struct ir_op {
     uint8_t keep_old;   /* cpu->old_value := destination before the op: a recipe needs it */
     uint8_t fl_maybe;   /* flags are written only for some operand values (shift by CL) */
     uint16_t fl_read, fl_write;
-    uint16_t gprs;      /* GPRs that it may write (ir_gpr_writes()); noted by the flag pass */
-    uint8_t is_site;    /* a host signal or a slow path may ask for precise state here; noted by the flag pass */
+    uint16_t gprs;      /* GPRs that it may write (ir_gpr_writes()) */
+    uint8_t is_site;    /* a host signal or a slow path may ask for precise state here */
     struct recipe rc, rc_after;
     int64_t imm;
     const struct dec_insn *in;
 };
 
-#define IR_MAX_INSNS 64
+#define IR_MAX_INSNS 64     /* bits of ir_block.keep */
 #define IR_MAX_OPS   (IR_MAX_INSNS * 8 + 16)
 
 struct ir_block {
@@ -113,7 +113,7 @@ struct ir_block {
     bool extend;                 /* go on behind conditional jumps forward (opt) */
     struct ir_op ops[IR_MAX_OPS];
     struct dec_insn insns[IR_MAX_INSNS];
-    bool keep_insn[IR_MAX_INSNS]; /* a helper refers to it at run time */
+    uint64_t keep;                /* by instruction: a helper refers to it at run time */
 };
 
 extern const char *const ir_op_names[IR_COUNT];
@@ -133,6 +133,8 @@ void lift_raise(struct ir_block *b, unsigned vector, bool error0);
 bool ir_has_insn(const struct ir_block *b, uint64_t ip);
 /* GPRs that an op may write, as a mask (conservative). */
 uint32_t ir_gpr_writes(const struct ir_op *op);
+/* Can the host fault in this instruction, re-encoded? */
+bool ir_native_site(const struct dec_insn *in);
 
 /* opt_hostmap.c: before the flag pass. */
 void opt_hostmap(struct ir_block *b);

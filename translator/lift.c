@@ -18,7 +18,33 @@ static struct ir_op *put(struct ir_block *b, enum ir_opcode op, const struct dec
     o->op = (uint8_t)op;
     o->in = in;
     o->dst = o->src = IR_NOREG;
+    o->is_site = (ir_op_attr[op] & IRA_S) != 0;
     return o;
+}
+
+/* An op that writes a register or temporary. */
+static struct ir_op *put_def(struct ir_block *b, enum ir_opcode op, const struct dec_insn *in, unsigned dst)
+{
+    struct ir_op *o = put(b, op, in);
+
+    o->dst = (uint8_t)dst;
+    o->gprs = (uint16_t)(dst < 16 ? 1u << dst : 0);
+    return o;
+}
+
+static struct ir_op *put_native(struct ir_block *b, const struct dec_insn *in)
+{
+    struct ir_op *o = put(b, IR_NATIVE, in);
+
+    o->is_site = ir_native_site(in);
+    o->gprs = (uint16_t)ir_gpr_writes(o);
+    return o;
+}
+
+static void put_helper(struct ir_block *b, enum ir_opcode op, const struct dec_insn *in)
+{
+    put(b, op, in)->gprs = 0xffff;
+    b->keep |= 1ull << (in - b->insns);
 }
 
 static unsigned stack_width(const struct ir_block *b, const struct dec_insn *in)
@@ -67,8 +93,7 @@ static void put_addr_stack(struct ir_block *b, const struct dec_insn *in, unsign
 
 static void put_ld(struct ir_block *b, const struct dec_insn *in, unsigned dst, unsigned size)
 {
-    struct ir_op *o = put(b, IR_LD, in);
-    o->dst = (uint8_t)dst;
+    struct ir_op *o = put_def(b, IR_LD, in, dst);
     o->size = (uint8_t)size;
 }
 
@@ -88,8 +113,7 @@ static void put_sti(struct ir_block *b, const struct dec_insn *in, int64_t imm, 
 
 static void put_mov(struct ir_block *b, const struct dec_insn *in, unsigned dst, unsigned src, unsigned size)
 {
-    struct ir_op *o = put(b, IR_MOV, in);
-    o->dst = (uint8_t)dst;
+    struct ir_op *o = put_def(b, IR_MOV, in, dst);
     o->src = (uint8_t)src;
     o->size = (uint8_t)size;
 }
@@ -97,8 +121,7 @@ static void put_mov(struct ir_block *b, const struct dec_insn *in, unsigned dst,
 static void put_addi(struct ir_block *b, const struct dec_insn *in, unsigned dst, unsigned src, int64_t imm,
                      unsigned size)
 {
-    struct ir_op *o = put(b, IR_ADDI, in);
-    o->dst = (uint8_t)dst;
+    struct ir_op *o = put_def(b, IR_ADDI, in, dst);
     o->src = (uint8_t)src;
     o->imm = imm;
     o->size = (uint8_t)size;
@@ -198,7 +221,7 @@ static void lift_native(struct ir_block *b, const struct dec_insn *in)
     if (in->has_mem && in->mem_acc) {
         put_addr_insn(b, in, in->mem_size, in->mem_acc, 0);
     }
-    struct ir_op *o = put(b, IR_NATIVE, in);
+    struct ir_op *o = put_native(b, in);
     o->fl_read = row->fl_read;
     o->fl_write = row->fl_write;
     if (row->attr & IA_FLDEP) {
@@ -227,8 +250,7 @@ static bool lift_live_imm(struct guest_cpu *c, struct ir_block *b, const struct 
         off == 0 || !tb_is_rewritten(c->vm->store, at, in->imm_size)) {
         return false;
     }
-    struct ir_op *o = put(b, IR_LDC, in);
-    o->dst = (uint8_t)dst;
+    struct ir_op *o = put_def(b, IR_LDC, in, dst);
     o->size = (uint8_t)size;
     o->width = in->imm_size;
     o->imm = (int64_t)(uintptr_t)(b->page_host + (at & 0xfff));
@@ -337,6 +359,7 @@ static void lift_loop(struct ir_block *b, const struct dec_insn *in)
     o->size = in->adsize;
     o->slot = new_exit(b, target);
     if (!is_jcxz) {
+        o->gprs = 1u << R_RCX;
         o->imm = in->opcode == 0xe2 ? 2 : in->opcode == 0xe1 ? 1 : 0;
         o->fl_read = in->opcode == 0xe2 ? 0 : FL_ZF;
     }
@@ -362,10 +385,7 @@ static bool lift_jcc(struct ir_block *b, const struct dec_insn *in)
 
 static void lift_helper(struct ir_block *b, const struct dec_insn *in)
 {
-    bool ends = in->row->attr & IA_ENDS;
-
-    put(b, ends ? IR_HELPER_X : IR_HELPER, in);
-    b->keep_insn[in - b->insns] = true;
+    put_helper(b, in->row->attr & IA_ENDS ? IR_HELPER_X : IR_HELPER, in);
 }
 
 /* CLD and STD matter only when they change DF, which blocks are specialised on. */
@@ -376,15 +396,13 @@ static bool lift_direction(struct ir_block *b, const struct dec_insn *in)
     if (set == !!(b->key.hflags & HF_DF)) {
         return false;
     }
-    put(b, IR_HELPER_X, in);
-    b->keep_insn[in - b->insns] = true;
+    put_helper(b, IR_HELPER_X, in);
     return true;
 }
 
 static bool lift_pause(struct ir_block *b, const struct dec_insn *in)
 {
-    put(b, IR_HELPER_X, in);
-    b->keep_insn[in - b->insns] = true;
+    put_helper(b, IR_HELPER_X, in);
     return true;
 }
 
@@ -397,8 +415,7 @@ static void lift_sti(struct ir_block *b, const struct dec_insn *in)
 {
     b->sti_row = in->row;
     b->insns[in - b->insns].row = &sti_open_row;
-    put(b, IR_HELPER, in);
-    b->keep_insn[in - b->insns] = true;
+    put_helper(b, IR_HELPER, in);
 }
 
 void lift_end(struct ir_block *b, uint64_t ip)
@@ -482,7 +499,7 @@ static bool can_follow(const struct ir_block *b, const struct dec_insn *in, uint
         (ip < in->ip && b->n_holes)) {
         return false;
     }
-    return ip != in->ip && !ir_has_insn(b, ip);
+    return ip != in->ip && (off >= (int64_t)b->guest_size || !ir_has_insn(b, ip));
 }
 
 static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
@@ -573,8 +590,7 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         lift_native(b, in);
         return false;
     case CL_LEA: {
-        struct ir_op *o = put(b, IR_LEA, in);
-        o->dst = in->reg;
+        struct ir_op *o = put_def(b, IR_LEA, in, in->reg);
         o->size = in->opsize;
         return false;
     }
@@ -602,7 +618,7 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         put_addr_insn(b, in, in->opsize, in->mem_acc, 0);
         b->ops[b->n_ops - 1].kind = AK_BT;
         {
-            struct ir_op *o = put(b, IR_NATIVE, in);
+            struct ir_op *o = put_native(b, in);
             o->fl_read = in->row->fl_read;
             o->fl_write = in->row->fl_write;
         }
@@ -612,7 +628,7 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
             lift_raise(b, EXC_NM, false);
             return true;
         }
-        put(b, IR_NATIVE, in);
+        put_native(b, in);
         return false;
     case CL_STRING:
         if (c->vm->opt.no_strings || !lift_string(b, in)) {

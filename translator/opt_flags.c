@@ -11,6 +11,7 @@
  * Runs once more when it has found a producer that must save: what came before did not know it.
  */
 #include "translator/ir.h"
+#include "translator/row_facts.h"
 #include "translator/mem.h"
 
 struct fl_state {
@@ -26,24 +27,9 @@ struct fl_state {
 
 static bool is_exit_op(const struct ir_op *o)
 {
-    return o->op == IR_GOTO || o->op == IR_JCC || o->op == IR_JCXZ || o->op == IR_LOOPDEC;
+    return o->op >= IR_JCC && o->op <= IR_GOTO;
 }
-
-/* May a host signal or a slow path ask for precise state at this op? */
-static bool is_site(const struct ir_op *o)
-{
-    if (o->op == IR_NATIVE) {
-        const struct insn_row *row = o->in->row;
-        if (o->in->has_mem && o->in->mem_acc) {
-            return true;
-        }
-        if (row->attr & (IA_X87 | IA_MMX | IA_SSE | IA_AVX) || row->cls == CL_FWAIT) {
-            return true;
-        }
-        return o->in->map == 0 && (o->in->opcode & 0xfe) == 0xf6 && (o->in->modrm >> 3 & 7) >= 6; /* DIV, IDIV */
-    }
-    return (ir_op_attr[o->op] & IRA_S) && !o->hostmap;
-}
+_Static_assert(IR_JCXZ == IR_JCC + 1 && IR_LOOPDEC == IR_JCC + 2 && IR_GOTO == IR_JCC + 3, "is_exit_op()");
 
 /* Can anybody see flags written before op k once op k has been executed? Conservative. */
 static bool dead_after(const struct ir_block *b, unsigned k)
@@ -90,22 +76,18 @@ static bool make_recipe(const struct ir_op *o, struct recipe *rc)
     unsigned kind, dst = IR_NOREG, src = IR_NOREG;
     bool imm = false;
 
-    if (o->op != IR_NATIVE || in->map != 0 || in->vex || in->has_mem) {
+    if (o->op != IR_NATIVE || in->has_mem || facts_of(in)->recipe == RRC_NONE) {
         return false;
     }
-    if ((in->opcode & 0xfe) == 0xc0 || (in->opcode & 0xfe) == 0xd0) {
+    if (facts_of(in)->recipe == RRC_SHIFT) {
         return shift_recipe(o, rc);
     }
     if (in->opcode < 0x40 && (in->opcode & 7) <= 5) {
         kind = in->opcode >> 3;
     } else if (in->opcode >= 0x80 && in->opcode <= 0x83) {
         kind = in->modrm >> 3 & 7;
-    } else if (in->opcode == 0x84 || in->opcode == 0x85 || in->opcode == 0xa8 || in->opcode == 0xa9) {
-        kind = 8;
-    } else if ((in->opcode & 0xfe) == 0xf6 && (in->modrm >> 3 & 7) <= 1) {
-        kind = 8;
     } else {
-        return false;
+        kind = 8;
     }
     static const int8_t op_of[9] = { RC_ADD, RC_LOGIC, -1, -1, RC_LOGIC, RC_SUB, RC_LOGIC, RC_CMP, RC_TEST };
     if (op_of[kind] < 0) {
@@ -292,10 +274,6 @@ static bool run(struct ir_block *b, const struct xbt_options *opt)
 void opt_flags(struct ir_block *b, const struct xbt_options *opt)
 {
     b->needs_flags = false;
-    for (unsigned k = 0; k < b->n_ops; k++) {
-        b->ops[k].gprs = (uint16_t)ir_gpr_writes(&b->ops[k]);
-        b->ops[k].is_site = is_site(&b->ops[k]);
-    }
     if (run(b, opt)) {  /* finds saves; they may cascade, so */
         run(b, opt);    /* annotate with them known */
     }

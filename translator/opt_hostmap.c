@@ -8,6 +8,7 @@
  */
 #include "tlb/hostmap.h"
 #include "translator/ir.h"
+#include "translator/row_facts.h"
 
 static inline bool in_memory(unsigned reg) { return reg >= R_R8 && reg <= R_R11; }
 
@@ -15,13 +16,10 @@ static inline bool in_memory(unsigned reg) { return reg >= R_R8 && reg <= R_R11;
 static bool needs_r11(const struct ir_op *o)
 {
     const struct dec_insn *in = o->in;
-    bool reg = false, vvvv = false;
+    unsigned gprs = facts_of(in)->gprs;
 
-    for (unsigned i = 0; i < 4; i++) {
-        reg |= in->row->op[i].loc == OL_REG && in_memory(in->reg);
-        vvvv |= in->row->op[i].loc == OL_VVVV && in_memory(in->vvvv);
-    }
-    return reg && vvvv && !(o->kind == AK_INSN && in->index == REG_NONE && in->base < 16 && !in_memory(in->base));
+    return (gprs & RF_REG) && (gprs & RF_VVVV) && in_memory(in->reg) && in_memory(in->vvvv) &&
+           !(o->kind == AK_INSN && in->index == REG_NONE && in->base < 16 && !in_memory(in->base));
 }
 
 static bool operand_ok(const struct ir_block *b, const struct ir_op *o)
@@ -40,19 +38,15 @@ static bool operand_ok(const struct ir_block *b, const struct ir_op *o)
 void opt_hostmap(struct ir_block *b)
 {
     uint32_t hf = b->key.hflags;
-    uint64_t pc = 0;
-    bool ok = false;
 
     if (!(hf & HF_HM) || (hf & (HF_AC | HF_SEGS | HF_BP)) || b->special || !(hf & HF_CODE_MASK)) {
         return;
     }
     for (unsigned i = 0; i < b->n_ops; i++) {
         struct ir_op *o = &b->ops[i];
-        if (o->op == IR_INSN) {
-            pc = b->key.phys_pc + (o->in->ip - b->ip);
-            ok = !hm_refused(pc);
-        } else if (o->op == IR_ADDR) {
-            o->hostmap = ok && operand_ok(b, o);
+        if (o->op == IR_ADDR && !hm_refused(b->key.phys_pc + (o->in->ip - b->ip)) && operand_ok(b, o)) {
+            o->hostmap = 1;
+            o->is_site = 0;
         }
     }
 }

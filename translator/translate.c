@@ -179,7 +179,6 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
         enum dec_status st;
         struct dec_insn *in = &b->insns[b->n_insns];
 
-        b->keep_insn[b->n_insns] = false;
         if (__builtin_expect(b->key.hflags & HF_BP, 0) && at_breakpoint(c, b, lin)) {
             if (b->n_insns) {
                 lift_end(b, ip);
@@ -242,6 +241,7 @@ static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_
     b->needs_flags = true;
     b->special = key->hflags & (HF_SHADOW | HF_RF | HF_TF | HF_DBG);
     b->n_exits = 0;
+    b->keep = 0;
     b->pair = !c->vm->opt.no_pair && !c->vm->opt.no_chain && !b->special;
     b->n_holes = 0;
     b->page_host = c->vm->opt.no_live_imm ? NULL : host;
@@ -337,7 +337,7 @@ static struct tb *make_tb(struct guest_cpu *c, const struct tb_key *key, uint64_
             opt_hostmap(b);
         }
         opt_flags(b, opt);
-        const char *bad = ir_verify(b);
+        const char *bad = opt->verify ? ir_verify(b) : NULL;
         if (bad) {
             fail_verify(c, b, bad);
         }

@@ -54,6 +54,10 @@ static void apply_no_opt(struct xbt_options *o)
 bool xbt_vm_init(struct xbt_vm *vm, const struct tb_hash_ops *hash, const char **why)
 {
     apply_no_opt(&vm->opt);
+#ifdef XBT_CHECKS
+    vm->opt.verify = true;
+#endif
+    vm->opt.verify |= vm->opt.dump != 0;
     svm_guard_init();
     if (!thunks_init()) {
         *why = "no memory for the entry code";

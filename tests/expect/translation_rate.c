@@ -126,6 +126,7 @@ int main(int argc, char **argv)
     struct machine_opts opts = *o;
     opts.opt.tb_size_mib = 64;
     struct machine *m = machine_new(&opts);
+    m->vm.opt.verify = false;   /* as in QEMU */
     size_t len = fread(m->ram + TEXT_AT, 1, TEXT_MAX, f);
     fclose(f);
     enter_mode(m, mode);

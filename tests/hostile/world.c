@@ -331,6 +331,7 @@ void world_init(const char *machine)
     W->vm.phys = physmap_new();
     if (o)
         W->vm.opt = o->opt;
+    W->vm.opt.verify = true;
     W->c->host = &ops;
     W->c->opaque = W;
     set_model(W->c);

@@ -583,6 +583,7 @@ struct machine *machine_new(const struct machine_opts *o)
     hm_ram_add(m->ram, RAM_SIZE, fd, 0);
     m->win = m->ram + WIN_PHYS;
     m->vm.opt = o->opt;
+    m->vm.opt.verify = true;
     m->vm.phys = physmap_new();
     m->c = xbt_vcpu_alloc();
     if (!m->c) {

@@ -233,10 +233,10 @@ void lower_at_insn_of(struct lower *l, unsigned index)
 
 static void lower_helper(struct lower *l, const struct ir_op *o)
 {
-    unsigned k = (unsigned)(o->in - l->ir->insns), pos = 0;
+    unsigned pos = 0;
 
-    for (unsigned i = 0; i < k; i++) {
-        pos += l->ir->keep_insn[i];
+    for (uint64_t before = l->ir->keep & ((1ull << (o->in - l->ir->insns)) - 1); before; before &= before - 1) {
+        pos++;
     }
     lower_set_rip(l, o->in->ip);
     x64_lea_rip(&l->b, X_R10, l->tbw->insns + pos);
@@ -377,15 +377,13 @@ static uint8_t *place_insns(struct lower *l, uint8_t *code, uint8_t *limit)
     uint8_t *p = (uint8_t *)(((uintptr_t)code + 15) & ~15ul);
 
     l->tbw->insns = (const struct dec_insn *)(void *)p;
-    for (unsigned i = 0; i < l->ir->n_insns; i++) {
-        if (l->ir->keep_insn[i]) {
-            if (p + sizeof(struct dec_insn) > limit) {
-                return NULL;
-            }
-            xbt_copy(p + l->b.rw_delta, &l->ir->insns[i], sizeof(struct dec_insn));
-            p += sizeof(struct dec_insn);
-            l->tbw->n_kept++;
+    for (uint64_t keep = l->ir->keep; keep; keep &= keep - 1) {
+        if (p + sizeof(struct dec_insn) > limit) {
+            return NULL;
         }
+        xbt_copy(p + l->b.rw_delta, &l->ir->insns[__builtin_ctzll(keep)], sizeof(struct dec_insn));
+        p += sizeof(struct dec_insn);
+        l->tbw->n_kept++;
     }
     return (uint8_t *)(((uintptr_t)p + TB_CALL_ENTRY + 15) & ~15ul);
 }

@@ -6,6 +6,7 @@
  * instruction; AH..BH next to anything that needs a REX prefix are handled as a low byte of a scratch register; a
  * memory operand becomes [r10 + r11], left there by ADDR.
  */
+#include "translator/row_facts.h"
 #include "translator/x86-64/lower.h"
 
 struct field {
@@ -27,17 +28,6 @@ struct enc {
     bool has_mem;
     bool opreg;      /* rm names the register in the opcode's low bits */
 };
-
-/* Does the encoding have an operand-size dependent GPR form, so that 66 must be repeated? */
-static bool wants_66(const struct dec_insn *in)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        if (in->row->op[i].size == OS_V || in->row->op[i].size == OS_Z) {
-            return in->opsize == 2;        /* also where 66 selects the row (MOVBE, RDRAND): it is the size */
-        }
-    }
-    return in->row->pfx == PX_66;
-}
 
 /* Not an operand.  One store: one field copied from the other would wait for its bytes. */
 static inline void field_none(struct field *f)
@@ -315,6 +305,22 @@ static uint8_t *put_vex(uint8_t *q, const struct enc *e)
     return put_imm(q, in);
 }
 
+static inline uint8_t *put_prefixes(uint8_t *q, const struct dec_insn *in, const struct row_facts *f)
+{
+    *q = 0xf0;
+    q += in->lock;
+    *q = 0x66;
+    q += f->p66 == RP66_ALWAYS || (f->p66 == RP66_SIZE && in->opsize == 2);
+    *q = f->rep;
+    return q + (f->rep != 0);
+}
+
+static inline uint8_t *put_escapes(uint8_t *q, const struct row_facts *f)
+{
+    *(any16 *)q = f->escape;
+    return q + f->escapes;
+}
+
 static uint8_t *put_legacy(uint8_t *q, const struct enc *e)
 {
     const struct dec_insn *in = e->in;
@@ -323,23 +329,10 @@ static uint8_t *put_legacy(uint8_t *q, const struct enc *e)
     bool modrm = row->attr & IA_MODRM;
     bool force = needs_rex(e);
 
-    if (in->lock) {
-        *q++ = 0xf0;
-    }
-    if (wants_66(in)) {
-        *q++ = 0x66;
-    }
-    if (row->pfx == PX_F2 || row->pfx == PX_F3) {
-        *q++ = row->pfx == PX_F2 ? 0xf2 : 0xf3;
-    }
+    q = put_prefixes(q, in, facts_of(in));
     unsigned base = e->has_mem ? e->mem.base : modrm || e->opreg ? e->rm.host : 0;
     q = x64_put_rex(q, in->vex_w, modrm ? reg : 0, e->has_mem ? e->mem.index : X_NONE, base, force);
-    if (in->map) {
-        *q++ = 0x0f;
-        if (in->map > 1) {
-            *q++ = in->map == 2 ? 0x38 : 0x3a;
-        }
-    }
+    q = put_escapes(q, facts_of(in));
     if (e->opreg) {
         opcode = (opcode & ~7u) | (e->rm.host & 7u);
     }
@@ -400,13 +393,71 @@ static bool put_vzero8(struct x64_buf *b, const struct dec_insn *in)
     return true;
 }
 
+/* The host register of an operand field, X_NONE when it is not simply that; *rex: it asks for a REX prefix by itself. */
+static inline unsigned plain_field(const struct dec_insn *in, const struct row_facts *f, unsigned which, unsigned reg,
+                                   bool *rex)
+{
+    if (!(f->gprs & which)) {
+        return reg;
+    }
+    if (!(f->bytes & which)) {
+        return host_reg(reg);
+    }
+    *rex |= reg >= 4;
+    return dec_is_high8(in, reg) ? X_NONE : host_reg(reg);
+}
+
+/* Most instructions: nothing to be loaded or stored around them.  False: it is not one of those. */
+static inline bool put_plain(struct lower *l, const struct ir_op *o)
+{
+    const struct dec_insn *in = o->in;
+    const struct row_facts *f = facts_of(in);
+    bool rex = in->vex_w, modrm = in->row->attr & IA_MODRM;
+    unsigned reg = 0, rm = 0;
+
+    if (!f->plain) {
+        return false;
+    }
+    if (modrm) {
+        reg = plain_field(in, f, RF_REG, in->reg, &rex);
+    }
+    if (!in->has_mem && (modrm || f->opreg)) {
+        rm = plain_field(in, f, RF_RM, in->rm, &rex);
+    }
+    if (reg == X_NONE || rm == X_NONE) {
+        return false;
+    }
+    if (o->keep_old) {
+        x64_mov_mr(&l->b, 8, X64_ENV(old_value), rm);
+    }
+    if (o->site) {
+        lower_record(l, x64_here(&l->b), l->guest_off, o->site, &o->rc);
+    }
+    unsigned ext = in->row->ext >= 0 ? (unsigned)in->row->ext : reg;
+    unsigned rex_reg = in->row->ext >= 0 ? 0 : reg;
+    uint8_t *q = put_prefixes(x64_begin(&l->b), in, f);
+    q = in->has_mem ? x64_put_rex(q, in->vex_w, rex_reg, l->opnd.index, l->opnd.base, rex)
+                    : x64_put_rex(q, in->vex_w, rex_reg, X_NONE, rm, rex);
+    q = put_escapes(q, f);
+    *q++ = (uint8_t)(f->opreg ? (in->opcode & ~7u) | (rm & 7) : in->opcode);
+    if (modrm) {
+        q = in->has_mem ? x64_put_modrm(q, ext, l->opnd) : x64_put_modrm_rr(q, ext, rm);
+    }
+    *(any64 *)q = (uint64_t)in->imm;
+    x64_end(&l->b, q + in->imm_size);
+    if (in->row->attr & IA_X87) {
+        lower_x87_done(l, in);
+    }
+    return true;
+}
+
 void lower_native(struct lower *l, const struct ir_op *o)
 {
     struct x64_buf *b = &l->b;
     struct dec_insn masked;
     struct enc e;
 
-    if (put_vzero8(b, o->in)) {
+    if (put_plain(l, o) || put_vzero8(b, o->in)) {
         return;
     }
     collect(l, &e, o->in);
