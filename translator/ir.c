@@ -67,6 +67,11 @@ uint32_t ir_gpr_writes(const struct ir_op *op)
     }
 }
 
+static bool is_store(const struct ir_op *o)
+{
+    return o->op == IR_ST || o->op == IR_STI || (o->op == IR_NATIVE && ir_native_stores(o->in));
+}
+
 bool ir_has_insn(const struct ir_block *b, uint64_t ip)
 {
     for (unsigned i = 0; i < b->n_insns; i++) {
@@ -75,6 +80,13 @@ bool ir_has_insn(const struct ir_block *b, uint64_t ip)
         }
     }
     return false;
+}
+
+static bool may_be_quiet(const struct ir_op *o)
+{
+    bool plain = o->op == IR_LEA || o->op == IR_MOV || o->op == IR_ADDI || o->op == IR_LDC || o->op == IR_NATIVE;
+
+    return plain && !is_site(o) && !is_store(o) && !o->fl_read && !o->fl_write;
 }
 
 static bool reg_ok(unsigned r)
@@ -92,7 +104,8 @@ static const char *verify_op(const struct ir_block *b, unsigned i, bool *addr)
     if ((ir_op_attr[o->op] & IRA_M) && !*addr) {
         return "memory op without an address";
     }
-    if (o->gprs != ir_gpr_writes(o) || o->is_site != is_site(o)) {
+    if (o->gprs != ir_gpr_writes(o) || o->is_site != is_site(o) || o->stores != is_store(o) ||
+        (o->quiet && !may_be_quiet(o))) {
         return "effects are not noted";
     }
     switch (o->op) {

@@ -63,6 +63,7 @@ struct ir_op {
     uint8_t seg;        /* ADDR: segment */
     uint8_t dst, src;   /* register numbers */
     uint8_t width;      /* AK_REG: address width */
+
     uint8_t slot;       /* exits */
     uint8_t cc;
     uint8_t pair;       /* calls: 1 + the exit that goes on behind the call; returns: 1 (x86-64/lower_call.c) */
@@ -70,6 +71,8 @@ struct ir_op {
     uint8_t no_ac;      /* ADDR: never #AC */
     uint8_t hostmap;    /* ADDR: through the host's MMU, not the tables (opt_hostmap.c): no flags clobbered, no site */
     uint8_t x87_wait;   /* ADDR: a pending x87 exception comes before the operand's faults */
+    uint8_t is_site;    /* a host signal or a slow path may ask for precise state here */
+
     /* annotations of the flag pass */
     uint8_t load_fl;    /* host flags := the guest's before the op (after its ADDR): FLAGS_ENV or FLAGS_RECIPE (rc) */
     uint8_t save_fl;    /* cpu->fl := host flags after the op */
@@ -79,12 +82,15 @@ struct ir_op {
     uint8_t site_after; /* ... after it (stores: the commit path) */
     uint8_t keep_old;   /* cpu->old_value := destination before the op: a recipe needs it */
     uint8_t fl_maybe;   /* flags are written only for some operand values (shift by CL) */
+
     uint16_t fl_read, fl_write;
     uint16_t gprs;      /* GPRs that it may write (ir_gpr_writes()) */
-    uint8_t is_site;    /* a host signal or a slow path may ask for precise state here */
-    struct recipe rc, rc_after;
+    uint8_t stores;     /* it writes to guest memory */
+    uint8_t quiet;      /* neither flags nor sites nor exits: nothing for the flag pass */
     int64_t imm;
     const struct dec_insn *in;
+    /* Valid where another field says so. */
+    struct recipe rc, rc_after;
 };
 
 #define IR_MAX_INSNS 64     /* bits of ir_block.keep */
@@ -135,6 +141,11 @@ bool ir_has_insn(const struct ir_block *b, uint64_t ip);
 uint32_t ir_gpr_writes(const struct ir_op *op);
 /* Can the host fault in this instruction, re-encoded? */
 bool ir_native_site(const struct dec_insn *in);
+/* Does it write to guest memory? */
+static inline bool ir_native_stores(const struct dec_insn *in)
+{
+    return in->has_mem && (in->mem_acc & OA_W);
+}
 
 /* opt_hostmap.c: before the flag pass. */
 void opt_hostmap(struct ir_block *b);

@@ -11,19 +11,25 @@
 #include "translator/mem.h"
 #include "translator/svm.h"
 
-static struct ir_op *put(struct ir_block *b, enum ir_opcode op, const struct dec_insn *in)
+static inline __attribute__((always_inline)) struct ir_op *put(struct ir_block *b, enum ir_opcode op,
+                                                               const struct dec_insn *in)
 {
-    struct ir_op *o = &b->ops[b->n_ops < IR_MAX_OPS ? b->n_ops++ : IR_MAX_OPS - 1];
-    xbt_zero(o, sizeof(*o));
+    struct ir_op *o = &b->ops[b->n_ops];
+
+    b->n_ops += b->n_ops < IR_MAX_OPS - 1;
+    xbt_zero(o, offsetof(struct ir_op, rc));
     o->op = (uint8_t)op;
     o->in = in;
     o->dst = o->src = IR_NOREG;
-    o->is_site = (ir_op_attr[op] & IRA_S) != 0;
+    o->is_site = op == IR_ADDR || op == IR_PROBE || op == IR_NATIVE || op == IR_LD || op == IR_ST || op == IR_STI ||
+                 op == IR_HELPER || op == IR_HELPER_X || op == IR_RAISE;
+    o->stores = op == IR_ST || op == IR_STI;
+    o->quiet = op == IR_LEA || op == IR_MOV || op == IR_ADDI || op == IR_LDC;
     return o;
 }
 
 /* An op that writes a register or temporary. */
-static struct ir_op *put_def(struct ir_block *b, enum ir_opcode op, const struct dec_insn *in, unsigned dst)
+static inline __attribute__((always_inline)) struct ir_op *put_def(struct ir_block *b, enum ir_opcode op, const struct dec_insn *in, unsigned dst)
 {
     struct ir_op *o = put(b, op, in);
 
@@ -37,13 +43,17 @@ static struct ir_op *put_native(struct ir_block *b, const struct dec_insn *in)
     struct ir_op *o = put(b, IR_NATIVE, in);
 
     o->is_site = ir_native_site(in);
+    o->stores = ir_native_stores(in);
     o->gprs = (uint16_t)ir_gpr_writes(o);
+    o->fl_read = in->row->fl_read;
+    o->fl_write = in->row->fl_write;
+    o->quiet = !o->is_site && !o->fl_read && !o->fl_write;
     return o;
 }
 
-static void put_helper(struct ir_block *b, enum ir_opcode op, const struct dec_insn *in)
+static void put_helper(struct ir_block *b, bool ends, const struct dec_insn *in)
 {
-    put(b, op, in)->gprs = 0xffff;
+    (ends ? put(b, IR_HELPER_X, in) : put(b, IR_HELPER, in))->gprs = 0xffff;
     b->keep |= 1ull << (in - b->insns);
 }
 
@@ -193,6 +203,9 @@ static int mode_fault(const struct guest_cpu *c, const struct ir_block *b, const
 {
     uint32_t attr = in->row->attr, hf = b->key.hflags;
 
+    if (!in->row->feat && !(attr & (IA_AVX | IA_SSE | IA_MMX | IA_X87 | IA_CPL0))) {
+        return -1;
+    }
     if (in->row->feat && !has_feature(c, in->row->feat)) {
         return EXC_UD;
     }
@@ -222,8 +235,6 @@ static void lift_native(struct ir_block *b, const struct dec_insn *in)
         put_addr_insn(b, in, in->mem_size, in->mem_acc, 0);
     }
     struct ir_op *o = put_native(b, in);
-    o->fl_read = row->fl_read;
-    o->fl_write = row->fl_write;
     if (row->attr & IA_FLDEP) {
         bool by_imm = in->imm_size == 1;
         bool by_one = !by_imm && (in->opcode == 0xd0 || in->opcode == 0xd1);
@@ -354,7 +365,7 @@ static void lift_loop(struct ir_block *b, const struct dec_insn *in)
 {
     uint64_t target = rel_target(in);
     bool is_jcxz = in->opcode == 0xe3;
-    struct ir_op *o = put(b, is_jcxz ? IR_JCXZ : IR_LOOPDEC, in);
+    struct ir_op *o = is_jcxz ? put(b, IR_JCXZ, in) : put(b, IR_LOOPDEC, in);
 
     o->size = in->adsize;
     o->slot = new_exit(b, target);
@@ -385,7 +396,7 @@ static bool lift_jcc(struct ir_block *b, const struct dec_insn *in)
 
 static void lift_helper(struct ir_block *b, const struct dec_insn *in)
 {
-    put_helper(b, in->row->attr & IA_ENDS ? IR_HELPER_X : IR_HELPER, in);
+    put_helper(b, in->row->attr & IA_ENDS, in);
 }
 
 /* CLD and STD matter only when they change DF, which blocks are specialised on. */
@@ -396,13 +407,13 @@ static bool lift_direction(struct ir_block *b, const struct dec_insn *in)
     if (set == !!(b->key.hflags & HF_DF)) {
         return false;
     }
-    put_helper(b, IR_HELPER_X, in);
+    put_helper(b, true, in);
     return true;
 }
 
 static bool lift_pause(struct ir_block *b, const struct dec_insn *in)
 {
-    put_helper(b, IR_HELPER_X, in);
+    put_helper(b, true, in);
     return true;
 }
 
@@ -415,7 +426,7 @@ static void lift_sti(struct ir_block *b, const struct dec_insn *in)
 {
     b->sti_row = in->row;
     b->insns[in - b->insns].row = &sti_open_row;
-    put_helper(b, IR_HELPER, in);
+    put_helper(b, false, in);
 }
 
 void lift_end(struct ir_block *b, uint64_t ip)
@@ -569,7 +580,9 @@ static void without_bit_count(const struct guest_cpu *c, struct ir_block *b, con
 
 bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
 {
-    without_bit_count(c, b, in);
+    if (in->row->feat) {
+        without_bit_count(c, b, in);
+    }
     put(b, IR_INSN, in);
     int fault = mode_fault(c, b, in);
     if (fault >= 0) {
@@ -617,11 +630,7 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         put(b, IR_BTOFS, in)->src = in->reg;
         put_addr_insn(b, in, in->opsize, in->mem_acc, 0);
         b->ops[b->n_ops - 1].kind = AK_BT;
-        {
-            struct ir_op *o = put_native(b, in);
-            o->fl_read = in->row->fl_read;
-            o->fl_write = in->row->fl_write;
-        }
+        put_native(b, in);
         return false;
     case CL_FWAIT:
         if (b->key.hflags & HF_MP_TS) {

@@ -200,17 +200,26 @@ static void visit_exit(struct ir_block *b, struct fl_state *s, struct ir_op *o)
     }
 }
 
+/* Is something gone that the recipe needs? */
+static inline void overwrite(struct fl_state *s, const struct ir_op *o)
+{
+    if (s->recipe_ok && s->rc.op < RC_SHL &&
+        ((o->gprs >> s->rc.dst & 1) || (s->rc.src != IR_NOREG && (o->gprs >> s->rc.src & 1)))) {
+        s->recipe_ok = false;
+    }
+}
+
 static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
 {
     struct ir_op *o = &b->ops[k];
     unsigned attr = o->hostmap ? 0 : ir_op_attr[o->op];
     uint16_t reads = o->fl_read, writes = o->fl_write;
-    bool enable = !s->opt->no_flags;
+    bool enable = !s->opt->no_flags, exit = is_exit_op(o);
 
     if (o->op == IR_ADDR) {
         s->direct = o->hostmap;
     }
-    if (o->op == IR_INSN || (is_exit_op(o) && s->store >= 0)) {
+    if (s->store >= 0 && (exit || o->op == IR_INSN)) {
         if (o->op == IR_INSN) {
             end_of_insn(b, s);
         }
@@ -236,18 +245,16 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
         }
         s->host_ok = enable;
     }
-    if (is_exit_op(o)) {
+    if (exit) {
         visit_exit(b, s, o);
     }
     if (attr & IRA_C) {
         s->host_ok = false;
     }
-    if (o->op == IR_ST || o->op == IR_STI || (o->op == IR_NATIVE && o->in->has_mem && (o->in->mem_acc & OA_W))) {
+    if (o->stores) {
         s->store = s->direct ? -1 : (int)k;     /* no commit path behind a store through the host's MMU */
     }
-    if (s->recipe_ok && s->rc.op < RC_SHL && ((o->gprs >> s->rc.dst & 1) || (s->rc.src != IR_NOREG && (o->gprs >> s->rc.src & 1)))) {
-        s->recipe_ok = false;
-    }
+    overwrite(s, o);
     if (writes) {
         s->prod = (int)k;
         s->host_ok = enable;
@@ -263,8 +270,12 @@ static bool run(struct ir_block *b, const struct xbt_options *opt)
 {
     struct fl_state s = { .prod = -1, .host_ok = false, .recipe_ok = false, .store = -1, .opt = opt };
 
-    for (unsigned k = 0; k < b->n_ops; k++) {
-        if (b->ops[k].op != IR_INSN || s.store >= 0) {
+    for (unsigned k = 0, n = b->n_ops; k < n; k++) {
+        const struct ir_op *o = &b->ops[k];
+
+        if (o->quiet) {
+            overwrite(&s, o);
+        } else if (o->op != IR_INSN || s.store >= 0) {
             visit(b, &s, k);
         }
     }

@@ -42,8 +42,7 @@ void opt_hostmap(struct ir_block *b)
     if (!(hf & HF_HM) || (hf & (HF_AC | HF_SEGS | HF_BP)) || b->special || !(hf & HF_CODE_MASK)) {
         return;
     }
-    for (unsigned i = 0; i < b->n_ops; i++) {
-        struct ir_op *o = &b->ops[i];
+    for (struct ir_op *o = b->ops, *end = o + b->n_ops; o < end; o++) {
         if (o->op == IR_ADDR && !hm_refused(b->key.phys_pc + (o->in->ip - b->ip)) && operand_ok(b, o)) {
             o->hostmap = 1;
             o->is_site = 0;

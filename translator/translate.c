@@ -23,6 +23,8 @@ struct fetch {
     unsigned avail;
     uint8_t buf[16];
     bool crossed;
+    bool code64, real;      /* as the block's flags have it; real: or virtual-8086 */
+    int mode;
     struct code_page second;
 };
 
@@ -90,9 +92,7 @@ static bool decode_next(struct guest_cpu *c, struct ir_block *b, struct fetch *f
                         uint64_t ip, uint64_t lin, enum dec_status *st)
 {
     struct dec_insn *in = &b->insns[b->n_insns];
-    int mode = (int)((b->key.hflags & HF_CODE_MASK) >> HF_CODE_SHIFT);
-    bool real = !(b->key.hflags & HF_PE) || (b->key.hflags & HF_VM);
-    uint64_t room = code64(&b->key) ? MAX_LEN : ip > b->key.cs_limit ? 0 : b->key.cs_limit - ip + 1;
+    uint64_t room = f->code64 ? MAX_LEN : ip > b->key.cs_limit ? 0 : b->key.cs_limit - ip + 1;
 
     if (page->host) {
         fetch_in_page(f, page, lin);
@@ -100,13 +100,13 @@ static bool decode_next(struct guest_cpu *c, struct ir_block *b, struct fetch *f
         fetch_mmio(c, f, page, lin);
     }
     /* Bytes beyond the limit of CS are not there, whatever they are: DEC_SHORT remains. */
-    *st = dec_decode(f->bytes, f->avail < room ? f->avail : room, ip, mode, real, in);
-    if (*st == DEC_SHORT && f->avail < room) {
+    *st = dec_decode(f->bytes, f->avail < room ? f->avail : room, ip, f->mode, f->real, in);
+    if (__builtin_expect(*st == DEC_SHORT, 0) && f->avail < room) {
         if (b->n_insns) {
             return false;
         }
         fetch_crossing(c, f, lin);
-        *st = dec_decode(f->bytes, f->avail < room ? f->avail : room, ip, mode, real, in);
+        *st = dec_decode(f->bytes, f->avail < room ? f->avail : room, ip, f->mode, f->real, in);
     }
     return true;
 }
@@ -164,67 +164,85 @@ static bool next_insn(struct ir_block *b, int *off, uint64_t *ip, unsigned len, 
     return !b->backward || (*off != -1 && !ir_has_insn(b, *ip));
 }
 
+/* A breakpoint at the next instruction, of the guest's or of gdb's, ends the block before it. */
+static bool stops_here(struct guest_cpu *c, struct ir_block *b, uint64_t ip, uint64_t lin)
+{
+    if ((b->key.hflags & HF_BP) && at_breakpoint(c, b, lin)) {
+        if (b->n_insns) {
+            lift_end(b, ip);
+        } else {
+            lift_fault(b, ip, EXC_DB, false);
+            b->guest_size = b->n_insns = 1;
+        }
+        return true;
+    }
+    if (b->n_insns && debugger_break_at(c->vm, lin)) {
+        lift_end(b, ip);
+        return true;
+    }
+    return false;
+}
+
+/* What is there is no instruction. */
+static void lift_bad(struct ir_block *b, const struct fetch *f, enum dec_status st, uint64_t ip, int off)
+{
+    unsigned looked_at = b->insns[b->n_insns].len;
+
+    if (st == DEC_SHORT) {
+        lift_fault(b, ip, EXC_GP, true);
+    } else {
+        lift_fault(b, ip, st == DEC_TOO_LONG ? EXC_GP : EXC_UD, st == DEC_TOO_LONG);
+    }
+    cover(b, off, looked_at ? looked_at : 1);       /* a store to any of these bytes may make it valid */
+    b->n_insns++;
+    if (f->crossed) {
+        b->second_cp_id = f->second.cp_id;
+    }
+}
+
 /* Fill the block. */
 static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct code_page *page, unsigned max)
 {
+    bool breaks = (b->key.hflags & HF_BP) || c->vm->debugger.n_breaks, single = b->special || !page->host;
     struct fetch f;
     uint64_t ip = b->ip;
-    bool is64 = code64(&b->key);
     int off = 0;
 
     f.crossed = false;
+    f.code64 = code64(&b->key);
+    f.real = !(b->key.hflags & HF_PE) || (b->key.hflags & HF_VM);
+    f.mode = (int)((b->key.hflags & HF_CODE_MASK) >> HF_CODE_SHIFT);
     b->follow &= page->host != NULL;
     for (;;) {
         uint64_t lin = b->lip + (uint64_t)(int64_t)off;
+        const struct dec_insn *in = &b->insns[b->n_insns];
         enum dec_status st;
-        struct dec_insn *in = &b->insns[b->n_insns];
 
-        if (__builtin_expect(b->key.hflags & HF_BP, 0) && at_breakpoint(c, b, lin)) {
-            if (b->n_insns) {
-                lift_end(b, ip);
-            } else {
-                lift_fault(b, ip, EXC_DB, false);
-                b->guest_size = b->n_insns = 1;
-            }
-            return;
-        }
-        if (b->n_insns && debugger_break_at(c->vm, lin)) {
-            lift_end(b, ip);
+        if (__builtin_expect(breaks, 0) && stops_here(c, b, ip, lin)) {
             return;
         }
         if (!decode_next(c, b, &f, page, ip, lin, &st)) {
             lift_end(b, ip);
             return;
         }
-        unsigned looked_at = in->len;
-        if (st == DEC_SHORT) {
-            lift_fault(b, ip, EXC_GP, true);
-        } else if (st != DEC_OK) {
-            lift_fault(b, ip, st == DEC_TOO_LONG ? EXC_GP : EXC_UD, st == DEC_TOO_LONG);
-        } else {
-            bool ends = lift_insn(c, b, in);
-            cover(b, off, in->len);
-            b->n_insns++;
-            if (f.crossed) {
-                b->second_cp_id = f.second.cp_id;
-            }
-            if (ends) {
-                return;
-            }
-            bool jumped = b->followed, fresh = next_insn(b, &off, &ip, in->len, is64);
-            if (!fresh || b->n_insns >= max || f.crossed || !page->host || b->special ||
-                (!jumped && ((lin + in->len) & 0xfff) == 0)) {
-                lift_end(b, ip);
-                return;
-            }
-            continue;
+        if (__builtin_expect(st != DEC_OK, 0)) {
+            lift_bad(b, &f, st, ip, off);
+            return;
         }
-        cover(b, off, looked_at ? looked_at : 1);       /* a store to any of these bytes may make it valid */
+        bool ends = lift_insn(c, b, in);
+        cover(b, off, in->len);
         b->n_insns++;
-        if (f.crossed) {
+        if (__builtin_expect(f.crossed, 0)) {
             b->second_cp_id = f.second.cp_id;
         }
-        return;
+        if (ends) {
+            return;
+        }
+        bool jumped = b->followed, fresh = next_insn(b, &off, &ip, in->len, f.code64);
+        if (!fresh || b->n_insns >= max || f.crossed || single || (!jumped && ((lin + in->len) & 0xfff) == 0)) {
+            lift_end(b, ip);
+            return;
+        }
     }
 }
 

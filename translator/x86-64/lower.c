@@ -278,12 +278,6 @@ void lower_op(struct lower *l, const struct ir_op *o)
     }
 }
 
-static bool is_store(const struct ir_op *o)
-{
-    return o->op == IR_ST || o->op == IR_STI ||
-           (o->op == IR_NATIVE && o->in->has_mem && (o->in->mem_acc & OA_W));
-}
-
 /* First op behind those of the current instruction that the commit path repeats. */
 static unsigned use_end(const struct ir_block *ir, unsigned i)
 {
@@ -328,14 +322,14 @@ static void lower_one(struct lower *l, unsigned i)
     default:
         break;
     }
-    if (l->open_cold >= 0 && is_store(o)) {
+    if (l->open_cold >= 0 && o->stores) {
         struct cold *k = &l->cold[l->open_cold];
         k->use = (uint16_t)i;
         k->use_end = (uint16_t)use_end(l->ir, i);
     }
     lower_op(l, o);
     lower_track(l, o);
-    if (is_store(o) && !l->direct) {
+    if (o->stores && !l->direct) {
         l->r9_reg = IR_NOREG;     /* the commit path joins with r9 gone */
     }
     if (o->save_fl) {
