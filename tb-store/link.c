@@ -147,6 +147,18 @@ void unlink_in_locked(struct tb_store *s, struct tb *tb)
     }
 }
 
+struct tb_exit *tb_find_exit(struct tb_store *s, const void *left)
+{
+    const struct tb *tb = tb_find_host_pc(s, left);
+    struct tb_exit *x = tb->exit;
+
+    while (x->left != left) {
+        x++;
+        XBT_ASSERT(x < tb->exit + tb->n_exits);
+    }
+    return x;
+}
+
 void tb_unlink_exits(struct guest_cpu *c, struct tb *tb)
 {
     struct tb_store *s = c->vm->store;

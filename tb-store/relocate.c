@@ -131,6 +131,7 @@ static bool move_exit(const struct move *m, struct tb_exit *x, struct tb *tb)
     x->branch_noflags = moved(m, x->branch_noflags);
     x->jump = moved(m, x->jump);
     x->jump_unlinked = moved(m, x->jump_unlinked);
+    x->left = moved(m, x->left);
     x->cp_imm = moved(m, x->cp_imm);
     set_rel(m->s, x->jump, x->jump_unlinked);
     if (x->branch) {

@@ -53,6 +53,7 @@ struct tb_exit {
     uint8_t *branch_noflags;  /* site A's target when it does not; NULL = go straight to the successor */
     uint8_t *jump;            /* rel32 field of the stub's final jump (site B) */
     uint8_t *jump_unlinked;   /* site B's target while unlinked */
+    uint8_t *left;            /* return address of the call that leaves there */
     uint8_t *cp_imm;          /* imm32 of the cp id comparison (cross_page only), patched before linking */
     uint32_t cross_page;      /* cp id check is part of the stub (target not in the TB's pages) */
     uint32_t stamp;           /* smp_stamp() when it was last unlinked; 0 = never */
@@ -64,8 +65,8 @@ struct tb_exit {
     uint8_t call;             /* site B is a host CALL: it leads to the successor's call entry */
 };
 
-/* In front of a TB's entry: takes the return address of a host CALL off again (x86-64/lower_call.c). */
-#define TB_CALL_ENTRY 5u
+/* In front of a TB's entry: takes the return address of a host CALL into cpu->ret[] (x86-64/lower_call.c). */
+#define TB_CALL_ENTRY 8u
 
 struct tb {
     struct tb_key key;
@@ -167,6 +168,8 @@ void tb_insert(struct guest_cpu *c, struct tb *tb);
 /* The TB whose code contains this host PC (rx; the end of each part included: a return address), or NULL. Also
  * finds invalidated TBs until the next flush. Signal safe, no lock. */
 struct tb *tb_find_host_pc(struct tb_store *s, const void *pc);
+/* The exit whose `left` this is. */
+struct tb_exit *tb_find_exit(struct tb_store *s, const void *left);
 /* Where this host PC is in the TB's code; the cold part counts as following the other at a distance of one byte. */
 static inline uint32_t tb_host_off(const struct tb *tb, uint64_t pc)
 {

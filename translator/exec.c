@@ -509,9 +509,10 @@ static void refuse_branch(struct guest_cpu *c)
 
 static void leave_unlinked(struct guest_cpu *c)
 {
-    const struct tb_exit *x = c->exit_from;
+    struct tb_exit *x = tb_find_exit(c->vm->store, (const void *)(uintptr_t)c->unwind_pc);
     uint64_t rip = x->lip - x->from->key.cs_base;
 
+    c->exit_from = x;
     tb_restore_state(c, c->unwind_pc);
     c->unwind_pc = 0;
     c->stat[ST_EXIT_UNLINKED]++;

@@ -4,8 +4,8 @@
  *
  * Purpose:  laid out for generated code, which addresses every field as
  *           [rsp + offset] (host rsp points at the struct while generated
- *           code runs).  Fields in the first 128 bytes are reached with a
- *           one-byte displacement.
+ *           code runs).  Fields up to byte 127 are reached with a one-byte
+ *           displacement.
  * Owner:    the vCPU thread.  Other threads may only touch `exit_request`
  *           (through cpu_kick()) and, while the vCPU is stopped, the rest.
  * Invariants:
@@ -235,19 +235,25 @@ struct jc_entry {
 #define INTR_VIRTUAL  2u  /* V_IRQ of a nested guest */
 
 struct guest_cpu {
-    /* --- first 128 bytes: hottest, [rsp+disp8] --- */
+    /* --- what generated code uses most, by what a one-byte displacement saves --- */
+    uint16_t fl;                 /* status flags: low byte OF (0/1), high byte as LAHF's AH */
+    uint16_t fl_junk;            /* generated code stores 32 bits at fl */
+    uint8_t  fpu_live;
+    uint8_t  pad0[3];
+    uint32_t exit_request;       /* any non-zero value makes generated code leave soon */
+    uint32_t hflags;             /* HF_*; behind exit_request: returns compare both at once */
     uint64_t r8_11[4];           /* guest r8..r11: always in memory */
     uint64_t *rtab;              /* current read table (tlb.h) */
     uint64_t *wtab;              /* current write table */
-    uint32_t exit_request;       /* any non-zero value makes generated code leave soon */
-    uint32_t hflags;             /* HF_*; behind exit_request: returns compare both at once */
-    uint16_t fl;                 /* status flags: low byte OF (0/1), high byte as LAHF's AH */
-    uint8_t  fpu_live;
-    uint8_t  pad0[5];
-    uint64_t rip;                /* EIP/RIP (offset, not linear) valid at exits */
-    struct jc_entry *jc;         /* current jump cache, 1 << JC_BITS entries */
     uint32_t *cp;                /* current cross-page ids, CP_SLOTS entries */
-    void *thunk[16];             /* entry points made by x86-64/thunks.c, TH_* of x86-64/regs.h */
+    uint64_t rip;                /* EIP/RIP (offset, not linear) valid at exits */
+    uint64_t ret_mask;           /* pext mask of a stack address's slot */
+    void *thunk[4];              /* entry points made by x86-64/thunks.c: the first TH_* of x86-64/regs.h */
+    /* Pages mapped into the host: host address - linear address, by bits 47..40 of the latter (tlb/hostmap.h) */
+    uint64_t hm_add[256];
+    /* --- used by generated code, too --- */
+    void *more_thunks[12];       /* the other TH_* */
+    struct jc_entry *jc;         /* current jump cache, 1 << JC_BITS entries */
     uint64_t ea_mask;            /* pext mask 0x0000fffffffff000 (flat index) */
     void *host_rsp;              /* thread stack pointer while generated code runs */
     uint64_t spill[2];           /* lowering's private spill slots (IR temporary T0, T1) */
@@ -327,7 +333,7 @@ struct guest_cpu {
     struct tlb_vcpu *tlb;        /* all spaces of this vCPU, fill logs */
     uint64_t unwind_pc;          /* host PC inside generated code to restore state from; 0 = state is in sync */
     uint64_t host_flags;         /* host RFLAGS at a signal or a store commit (state kind HOST) */
-    struct tb_exit *exit_from;   /* the unlinked direct exit through which generated code was left; NULL none */
+    struct tb_exit *exit_from;   /* the direct exit through which generated code was left; NULL none */
     uint32_t leave;              /* LEAVE_*: why the loop got control back */
     uint32_t last_leave;         /* the one before the current block was looked up */
     uint64_t slow_addr;          /* slow-path scratch: guest linear address */
@@ -344,7 +350,6 @@ struct guest_cpu {
     uint8_t hm_write;            /* it was a store */
     uint8_t hm_guard;            /* its register points to another window */
     uint8_t hm_on;               /* the current space is hot */
-    uint64_t hm_add[256];        /* by bits 47..40 of a linear address: host address - linear address */
 
     /* Other vCPUs (smp.h).  phase, seen, flushes, done: written by the owner; lock protects the rest. */
     struct {
@@ -367,7 +372,6 @@ struct guest_cpu {
     struct lower *lower;
     uint64_t stat[192];          /* counters, enum from tb-store/stats.inc */
     uint64_t exc_count[32], int_count[256];
-    uint64_t ret_mask;           /* pext mask of a stack address's slot */
     const void *ret_none;        /* what an empty slot holds */
     const void *ret_before;      /* slot -1, looked at for a return address whose address plus 8 is in slot 0: empty */
     const void *ret[RET_SLOTS];  /* the return cache */
@@ -376,7 +380,7 @@ struct guest_cpu {
     uint8_t fpu[XBT_FPU_AREA] __attribute__((aligned(64)));
 };
 
-_Static_assert(offsetof(struct guest_cpu, gpr_mem) <= 384, "hot fields stay close");
+_Static_assert(offsetof(struct guest_cpu, hm_add) < 128, "hot fields are in reach of a one-byte displacement");
 
 /* GPR access by architectural number; an lvalue.  Valid only outside generated code. */
 #define GPR(c, n) (*cpu_gpr_ptr((c), (n)))

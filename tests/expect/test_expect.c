@@ -38,7 +38,7 @@ static void out(const char *s)
 #define FIELD(f) { offsetof(struct guest_cpu, f), sizeof(((struct guest_cpu *)0)->f), #f }
 static const struct { size_t at, size; const char *name; } fields[] = {
     FIELD(r8_11), FIELD(rtab), FIELD(wtab), FIELD(exit_request), FIELD(fl), FIELD(rip), FIELD(jc), FIELD(cp),
-    FIELD(ea_mask), FIELD(spill), FIELD(thunk), FIELD(cs_base), FIELD(seg),
+    FIELD(ea_mask), FIELD(spill), FIELD(thunk), FIELD(more_thunks), FIELD(ret_mask), FIELD(cs_base), FIELD(seg),
 };
 
 static void put_field(unsigned long off)

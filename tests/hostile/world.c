@@ -277,6 +277,7 @@ static uint64_t constants(void)
     uint64_t h = sum(&c->model, sizeof(c->model), 14695981039346656037ull);
 
     h = sum(c->thunk, sizeof(c->thunk), h);
+    h = sum(c->more_thunks, sizeof(c->more_thunks), h);
     h = sum(&c->vm, sizeof(c->vm), h);
     h = sum(&c->host, sizeof(c->host), h);
     h = sum(&c->opaque, sizeof(c->opaque), h);

@@ -162,6 +162,20 @@ uint8_t *x64_call(struct x64_buf *b, const void *target)
     return branch(b, 0xe8, target);
 }
 
+uint8_t *x64_jcc8(struct x64_buf *b, unsigned cc)
+{
+    x64_byte(b, 0x70 | cc);
+    x64_byte(b, 0);
+    return b->p - 1;
+}
+
+void x64_patch_rel8(struct x64_buf *b, uint8_t *field)
+{
+    if (!b->overflow) {
+        field[b->rw_delta] = (uint8_t)(b->p - (field + 1));
+    }
+}
+
 void x64_nops(struct x64_buf *b, unsigned n)
 {
     static const uint32_t nop[] = { 0x90, 0x9066, 0x001f0f, 0x00401f0f };

@@ -327,6 +327,9 @@ X64_INLINE void x64_jmp_m(struct x64_buf *b, struct x64_mem m)
 {
     x64_op_rm(b, 4, 0xff, 4, m);
 }
+/* A short branch; returns its disp8 field, for x64_patch_rel8(): the target is here, at most 127 bytes on. */
+uint8_t *x64_jcc8(struct x64_buf *b, unsigned cc);
+void x64_patch_rel8(struct x64_buf *b, uint8_t *field);
 /* lea dst, [rip + ...]: an address in reach of the code. */
 void x64_lea_rip(struct x64_buf *b, unsigned dst, const void *target);
 void x64_nops(struct x64_buf *b, unsigned n);

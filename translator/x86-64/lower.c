@@ -16,17 +16,19 @@ void lower_record(struct lower *l, uint8_t *pc, int guest_off, unsigned kind, co
     r->kind = (uint8_t)kind;
     r->direct = l->direct;
     r->x87 = l->x87;
-    r->rc = *rc;
+    if (rc) {
+        r->rc = *rc;
+    }
 }
 
 void lower_call_thunk(struct lower *l, unsigned thunk)
 {
-    x64_op_rm(&l->b, 4, 0xff, 2, x64_env(offsetof(struct guest_cpu, thunk) + 8 * thunk));
+    x64_op_rm(&l->b, 4, 0xff, 2, thunk_slot(thunk));
 }
 
 void lower_jmp_thunk(struct lower *l, unsigned thunk)
 {
-    x64_jmp_m(&l->b, x64_env(offsetof(struct guest_cpu, thunk) + 8 * thunk));
+    x64_jmp_m(&l->b, thunk_slot(thunk));
 }
 
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch)

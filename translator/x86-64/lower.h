@@ -30,10 +30,7 @@ struct cold {
     uint8_t *resume;         /* the op that uses the address */
     uint8_t *after;          /* behind the ops [use, use_end) */
     uint8_t *branch;         /* COLD_EXIT: rel32 field of the branch to the stub */
-    uint8_t slot;            /* COLD_UNLINKED: the exit */
-    bool landing;            /* COLD_UNLINKED: it is that of a landing (lower_call.c) */
-    uint8_t *out[2];         /* COLD_UNLINKED: jumps to it, besides that of the exit */
-    uint8_t *no[2];          /* jumps of a landing to the return's own lookup; COLD_LOOKUP, COLD_LEAVE: what leads there */
+    uint8_t *no[2];          /* COLD_LOOKUP, COLD_LEAVE: what leads there */
     uint8_t reg;             /* COLD_LEAVE: holds the indirect target */
     uint8_t *leave_window;   /* jump from a window access whose page is another one */
     bool close_window;       /* there: a load looks up the read table, but stores may follow in the window */
@@ -91,6 +88,11 @@ static inline struct x64_mem gpr_slot(unsigned g)
 static inline struct x64_mem tmp_slot(unsigned t)
 {
     return x64_env(offsetof(struct guest_cpu, spill) + 8 * (t - IR_T0));
+}
+static inline struct x64_mem thunk_slot(unsigned th)
+{
+    return x64_env(th < TH_NEAR ? offsetof(struct guest_cpu, thunk) + 8 * th
+                                : offsetof(struct guest_cpu, more_thunks) + 8 * (th - TH_NEAR));
 }
 static inline struct x64_mem slow_operand(void)
 {
@@ -156,17 +158,18 @@ void lower_cold_lookup(struct lower *l, const struct cold *k);
 /* An indirect target that is not in the jump cache, or something is pending. */
 void lower_cold_leave(struct lower *l, const struct cold *k);
 void lower_add_cold(struct lower *l, const struct cold *k);
+uint8_t *lower_check_page(struct lower *l, struct tb_exit *x, unsigned tmp);
+void lower_leave(struct lower *l, struct tb_exit *x, uint8_t *const *out, unsigned n_out, const struct recipe *rc);
 /* Linear address of the target of exit `slot`. */
 uint64_t lower_exit_lip(const struct lower *l, unsigned slot);
 
 /* lower_call.c: calls and returns that use the host's return predictor */
-/* In front of the block's entry, which is here: take the return address of a host CALL off. */
+/* In front of the block's entry, which is here: c->ret[slot] := the return address of a host CALL, which is taken off. */
 void lower_call_entry(struct lower *l);
-/* c->ret[slot of the guest's rSP] := the landing, which lower_landing() will put somewhere; uses `slot`, `tmp` and flags.
- * Returns the field to be patched. */
-uint8_t *lower_note_return(struct lower *l, unsigned slot, unsigned tmp);
+/* What a call entry wants: the slot of the guest's rSP.  Uses r10 and flags. */
+void lower_return_slot(struct lower *l);
 /* Right behind the host CALL of op `index`: checks, then the exit that goes on behind the guest's call. */
-void lower_landing(struct lower *l, uint8_t *noted, unsigned index);
+void lower_landing(struct lower *l, unsigned index);
 /* Op `index` is a return: go to where its call noted. */
 void lower_return(struct lower *l, unsigned index);
 

@@ -2,10 +2,10 @@
 /*
  * lower_call.c - guest calls and returns as host CALL and RET, so that the host's return predictor works.
  *
- * A guest call notes the host address of its landing in cpu->ret[], in the slot of the stack address that holds the
- * guest's return address, and ends in a host CALL:
- *     call:      c->ret[slot of rSP] := landing
- *                call successor's call entry             (site B; that entry takes the host's return address off again)
+ * A guest call ends in a host CALL, whose return address is its landing; where that leads, it is noted in cpu->ret[], in
+ * the slot of the stack address that holds the guest's return address:
+ *     call:      r10 := slot of rSP
+ *                call successor's call entry             (site B; that entry: pop c->ret[r10])
  *     landing:   is the return address in r9 that of this call?   no: jmp r11
  *                same hflags, nothing pending?                    no: jmp r11
  *                is the page still mapped as when linked?         no: unlinked
@@ -21,12 +21,6 @@
  */
 #include "tb-store/stats.h"
 #include "translator/x86-64/lower.h"
-
-void lower_call_entry(struct lower *l)
-{
-    l->b.p -= TB_CALL_ENTRY;
-    x64_lea(&l->b, 8, X_RSP, x64_at(X_RSP, 8));
-}
 
 /*
  * The slot of a return address that lies at rSP + off, `reg` holding what is left of its address; flags may change.
@@ -55,20 +49,19 @@ static struct x64_mem ret_slot(struct lower *l, unsigned reg, int32_t off)
     return (struct x64_mem) { X_RSP, (uint8_t)reg, 0, at };
 }
 
-/* dst := address still to be known. */
-static uint8_t *lea_later(struct x64_buf *b, unsigned dst)
+#define SLOT X_R10       /* in which a call hands its slot to the call entry */
+
+void lower_call_entry(struct lower *l)
 {
-    x64_lea_rip(b, dst, x64_here(b));
-    return x64_here(b) - 4;
+    l->b.p -= TB_CALL_ENTRY;
+    x64_op_rm(&l->b, 4, 0x8f, 0, (struct x64_mem) {     /* pop m: rsp in its address is the CPU again */
+        X_RSP, SLOT, l->fast_pext ? 3 : 0, (int32_t)offsetof(struct guest_cpu, ret),
+    });
 }
 
-uint8_t *lower_note_return(struct lower *l, unsigned slot, unsigned tmp)
+void lower_return_slot(struct lower *l)
 {
-    struct x64_mem m = ret_slot(l, slot, 0);
-    uint8_t *noted = lea_later(&l->b, tmp);
-
-    x64_mov_mr(&l->b, 8, m, tmp);
-    return noted;
+    ret_slot(l, SLOT, 0);
 }
 
 /* r9 = the guest's return address: that of exit's target? */
@@ -83,33 +76,32 @@ static uint8_t *check_address(struct lower *l, uint64_t ip)
         lower_mov_lip(l, X_R10, ip);
         x64_alu_rr(b, 7, 8, X_R9, X_R10);
     }
-    return x64_jcc(b, CC_NE, NULL);
+    return x64_jcc8(b, CC_NE);
 }
 
-void lower_landing(struct lower *l, uint8_t *noted, unsigned index)
+void lower_landing(struct lower *l, unsigned index)
 {
     struct x64_buf *b = &l->b;
     uint8_t slot = l->ir->ops[index].pair - 1;
     struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[slot]);
-    struct cold k = { .kind = COLD_UNLINKED, .op = (uint16_t)index, .slot = slot, .landing = true };
+    uint8_t *no[2], *out;
 
     _Static_assert(offsetof(struct guest_cpu, hflags) == offsetof(struct guest_cpu, exit_request) + 4, "one word");
     x->lip = lower_exit_lip(l, slot);
     x->cross_page = true;
-    x64_patch_rel32(b, noted, x64_here(b));
-    k.no[0] = check_address(l, l->ir->exit_ip[slot]);
+    no[0] = check_address(l, l->ir->exit_ip[slot]);
     x64_mov_ri(b, X_R10, (uint64_t)l->ir->key.hflags << 32);
     x64_alu_rm(b, 7, 8, X_R10, X64_ENV(exit_request));
-    k.no[1] = x64_jcc(b, CC_NE, NULL);
-    x64_mov_rm(b, 8, X_R10, X64_ENV(cp));
-    x64_alu_mi(b, 7, 4, x64_at(X_R10, (int32_t)(4 * cp_slot(x->lip))), 0x7fffffff);
-    x->cp_imm = x64_here(b) - 4;
-    k.out[0] = x64_jcc(b, CC_NE, NULL);
+    no[1] = x64_jcc8(b, CC_NE);
+    out = lower_check_page(l, x, X_R10);
     if (l->opt->profile) {
         lower_count(l, ST_RET_PAIRED);
     }
     x->jump = x64_jmp_aligned(b, NULL);
-    lower_add_cold(l, &k);
+    lower_leave(l, x, &out, 1, NULL);                   /* the flags are where the return left them */
+    x64_patch_rel8(b, no[0]);
+    x64_patch_rel8(b, no[1]);
+    x64_op_rr(b, 4, 0xff, 4, X_R11);                    /* jmp r11 */
 }
 
 void lower_return(struct lower *l, unsigned index)
@@ -122,7 +114,8 @@ void lower_return(struct lower *l, unsigned index)
         x64_mov_rr(b, 8, X_R9, target);
     }
     struct x64_mem m = ret_slot(l, X_R10, -(int32_t)(o->in->opsize + (o->in->imm & 0xffff)));
-    uint8_t *lookup = lea_later(b, X_R11);
+    x64_lea_rip(b, X_R11, x64_here(b));
+    uint8_t *lookup = x64_here(b) - 4;
     x64_op_rm(b, 4, 0xff, 6, m);                        /* push [m] */
     x64_byte(b, 0xc3);
     lower_add_cold(l, &(struct cold) { .kind = COLD_LOOKUP, .op = (uint16_t)index, .no = { lookup } });

@@ -2,12 +2,12 @@
 /*
  * lower_exit.c - ways out of a block.
  *
- * A direct exit is a branch (site A) to a stub, whose part `unlinked` is in the cold code:
+ * A direct exit is a branch (site A) to a stub, whose part `unlinked` is in the cold code when only site B leads there:
  *     full:      make the flags, when they are nowhere; save them, when they are not in cpu->fl
  *     noflags:   [backward, or out of a waiting loop: is something pending?]
  *                [other page: is it still mapped as when linked?]
  *     jump:      jmp successor                          (site B; unlinked: to the next line)
- *     unlinked:  r11 = the exit, call TH_UNLINKED (state record: flags by recipe or in cpu->fl)
+ *     unlinked:  call TH_UNLINKED             (state record: flags by recipe or in cpu->fl)
  * When the successor overwrites all flags before anybody can see them, linking sends site A past the save, or straight
  * to the successor when there is nothing to check.  That needs the flags to be recoverable at `unlinked`, which is what
  * the recipe says; without one site A stays on `full`.
@@ -54,6 +54,43 @@ void lower_add_cold(struct lower *l, const struct cold *k)
     l->cold[l->n_cold++] = *k;
 }
 
+/* cpu->cp[] still says what it said when x was linked?  Returns the disp8 of the branch if not. */
+uint8_t *lower_check_page(struct lower *l, struct tb_exit *x, unsigned tmp)
+{
+    x64_mov_rm(&l->b, 8, tmp, X64_ENV(cp));
+    x64_alu_mi(&l->b, 7, 4, x64_at(tmp, (int32_t)(4 * cp_slot(x->lip))), 0x7fffffff);
+    x->cp_imm = x64_here(&l->b) - 4;
+    return x64_jcc8(&l->b, CC_NE);
+}
+
+/* Where x leads to when it is not linked, and must not follow its link: `out` are the disp8 of such branches. */
+void lower_leave(struct lower *l, struct tb_exit *x, uint8_t *const *out, unsigned n_out, const struct recipe *rc)
+{
+    struct x64_buf *b = &l->b;
+
+    x->jump_unlinked = x64_here(b);
+    x64_patch_rel32(b, x->jump, x->jump_unlinked);
+    if (x->call) {
+        x64_lea(b, 8, X_RSP, x64_at(X_RSP, 8));
+    }
+    for (unsigned i = 0; i < n_out; i++) {
+        x64_patch_rel8(b, out[i]);
+    }
+    lower_call_thunk(l, TH_UNLINKED);
+    x->left = x64_here(b);
+    /* guest_off is the branch, where RIP is for a target out of reach; else the exit's target is the state's RIP. */
+    lower_record(l, x->left, l->guest_off, rc ? SK_RECIPE : SK_ENV, rc);
+}
+
+static void unlinked(struct lower *l, unsigned index, uint8_t *const *out, unsigned n_out)
+{
+    const struct ir_op *o = &l->ir->ops[index];
+    struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[o->slot]);
+    bool recipe = o->site == SK_RECIPE && (x->cross_page || x->call || is_backward(l, x->lip));
+
+    lower_leave(l, x, out, n_out, recipe ? &o->rc : NULL);
+}
+
 /* The stub at the current position; `branch` is site A or NULL. */
 static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
 {
@@ -64,7 +101,8 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     uint64_t lip = lower_exit_lip(l, slot);
     bool backward = is_backward(l, lip);
     bool cross = (lip ^ l->ir->lip) >> 12;
-    struct cold k = { .kind = COLD_UNLINKED, .op = (uint16_t)index, .slot = (uint8_t)slot };
+    uint8_t *out[2];
+    unsigned n_out = 0;
 
     x->branch_full = x64_here(b);
     if (o->fl_recipe) {
@@ -85,35 +123,32 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     uint8_t *checks = x64_here(b);
     if (backward) {
         x64_alu_mi(b, 7, 4, X64_ENV(exit_request), 0);
-        k.out[0] = x64_jcc(b, CC_NE, NULL);
-    }
-    if (cross) {
-        x64_mov_rm(b, 8, X_R9, X64_ENV(cp));
-        x64_alu_mi(b, 7, 4, x64_at(X_R9, (int32_t)(4 * cp_slot(lip))), 0x7fffffff);
-        x->cp_imm = x64_here(b) - 4;
-        k.out[1] = x64_jcc(b, CC_NE, NULL);
+        out[n_out++] = x64_jcc8(b, CC_NE);
     }
     x->lip = lip;
+    if (cross) {
+        out[n_out++] = lower_check_page(l, x, X_R9);
+    }
     x->taken = o->op != IR_GOTO || o->in->row->cls == CL_CALL_REL || o->in->row->cls == CL_JMP_REL;
     x->cross_page = cross;
     x->branch = branch;
     x->branch_noflags = !backward && !cross && !o->pair ? NULL
                         : !o->fl_in_host || o->site == SK_RECIPE ? checks : x->branch_full;
-    if (o->pair) {
-        uint8_t *noted = lower_note_return(l, X_R11, X_R9);
-        x->call = 1;
+    x->call = o->pair != 0;
+    if (x->call) {
+        lower_return_slot(l);
         x->jump = x64_call_aligned(b, NULL);
-        lower_landing(l, noted, index);
+        lower_landing(l, index);
     } else {
         x->jump = x64_jmp_aligned(b, NULL);
     }
     if (branch) {
         x64_patch_rel32(b, branch, x->branch_full);
     }
-    if (l->cold0) {
-        lower_cold_unlinked(l, &k);
+    if (n_out || l->cold0) {
+        unlinked(l, index, out, n_out);
     } else {
-        lower_add_cold(l, &k);
+        lower_add_cold(l, &(struct cold) { .kind = COLD_UNLINKED, .op = (uint16_t)index });
     }
 }
 
@@ -124,32 +159,10 @@ static void patch_here(struct lower *l, uint8_t *field)
     }
 }
 
-/* What an exit does that is not linked, or may not follow its link now. */
 void lower_cold_unlinked(struct lower *l, const struct cold *k)
 {
-    struct x64_buf *b = &l->b;
-    const struct ir_op *o = &l->ir->ops[k->op];
-    struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[k->slot]);
-
     lower_at_insn_of(l, k->op);
-    x->jump_unlinked = x64_here(b);
-    x64_patch_rel32(b, x->jump, x->jump_unlinked);
-    if (x->call) {
-        x64_lea(b, 8, X_RSP, x64_at(X_RSP, 8));
-    }
-    patch_here(l, k->out[0]);
-    patch_here(l, k->out[1]);
-    x64_lea_rip(b, X_R11, &l->tbw->exit[k->slot]);
-    lower_call_thunk(l, TH_UNLINKED);
-    /* guest_off is the branch, where RIP is for a target out of reach; else the exit's target is the state's RIP.  At a
-     * landing the flags are where the return left them. */
-    bool recipe = !k->landing && o->site == SK_RECIPE && (x->cross_page || x->call || is_backward(l, x->lip));
-    lower_record(l, x64_here(b), l->guest_off, recipe ? SK_RECIPE : SK_ENV, &o->rc);
-    if (k->landing) {
-        patch_here(l, k->no[0]);
-        patch_here(l, k->no[1]);
-        x64_op_rr(b, 4, 0xff, 4, X_R11);        /* jmp r11 */
-    }
+    unlinked(l, k->op, NULL, 0);
 }
 
 static void taken_branch(struct lower *l, unsigned index, uint8_t *branch)
@@ -282,11 +295,11 @@ static void lower_indirect(struct lower *l, unsigned index)
     }
     lookup(l, k.reg, k.no);
     if (o->pair) {
-        uint8_t *noted = lower_note_return(l, X_R9, X_R10);
+        lower_return_slot(l);
         x64_mov_rm(b, 8, X_R11, x64_at(X_R11, offsetof(struct jc_entry, host)));
         x64_alu_ri(b, 5, 8, X_R11, TB_CALL_ENTRY);
         x64_op_rr(b, 4, 0xff, 2, X_R11);        /* call r11 */
-        lower_landing(l, noted, index);
+        lower_landing(l, index);
     } else {
         x64_jmp_m(b, x64_at(X_R11, offsetof(struct jc_entry, host)));
     }

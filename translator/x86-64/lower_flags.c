@@ -15,7 +15,7 @@ void lower_save_flags(struct lower *l)
     *q++ = 0x9f;                                        /* lahf */
     *(any16 *)q = 0x900f;                               /* seto al */
     q[2] = 0xc0;
-    q = x64_put_rm(q + 3, 2, 0x89, X_RAX, X64_ENV(fl));
+    q = x64_put_rm(q + 3, 4, 0x89, X_RAX, X64_ENV(fl));      /* fl_junk too */
     x64_end(b, x64_put_rr(q, 8, 0x8b, X_RAX, t));
     if (t == X_R9) {
         l->r9_reg = IR_NOREG;

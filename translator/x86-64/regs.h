@@ -14,12 +14,12 @@
 #ifndef XBT_X64_REGS_H
 #define XBT_X64_REGS_H
 
-/* cpu->thunk[] */
-/* The first five are reached with a one-byte displacement. */
-#define TH_SLOW_READ     0   /* r10 = linear, r9d = size | TH_F_*; returns r10 + r11 = host address (TH_FAR) */
-#define TH_SLOW_WRITE    1   /* same; returns to the caller's jump, or 5 bytes behind it when a commit is needed */
-#define TH_COMMIT        2   /* write the bounce buffer to the guest; host flags are kept */
-#define TH_UNLINKED      3   /* r11 = struct tb_exit; called, so that the return address finds the state record */
+/* cpu->thunk[], then cpu->more_thunks[] */
+#define TH_UNLINKED      0   /* called: the return address finds the exit and the state record */
+#define TH_SLOW_READ     1   /* r10 = linear, r9d = size | TH_F_*; returns r10 + r11 = host address (TH_FAR) */
+#define TH_SLOW_WRITE    2   /* same; returns to the caller's jump, or 5 bytes behind it when a commit is needed */
+#define TH_COMMIT        3   /* write the bounce buffer to the guest; host flags are kept */
+#define TH_NEAR          4   /* those before are in cpu->thunk[] */
 #define TH_INDIRECT      4   /* cpu->rip is set: jump cache missed or something is pending; r10 = the
                               * instruction's IP, r9d = what takes back its change of rSP */
 #define TH_HELPER        5   /* r10 = struct dec_insn */

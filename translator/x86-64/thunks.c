@@ -82,7 +82,6 @@ static void gen_unlinked(struct x64_buf *b)
 {
     thunk_addr[TH_UNLINKED] = x64_here(b);
     each_gpr(b, X_RSP, 8, false);
-    x64_mov_mr(b, 8, x64_at(X_RSP, 8 + OFF(exit_from)), X_R11);
     x64_mov_rm(b, 8, X_RAX, x64_at(X_RSP, 0));
     x64_mov_mr(b, 8, x64_at(X_RSP, 8 + OFF(unwind_pc)), X_RAX);
     gen_leave(b, 8, LEAVE_UNLINKED);
@@ -229,8 +228,9 @@ bool thunks_init(void)
 
 void thunks_fill(struct guest_cpu *c)
 {
+    _Static_assert(TH_COUNT - TH_NEAR <= sizeof(c->more_thunks) / sizeof(c->more_thunks[0]), "room for all");
     for (unsigned i = 0; i < TH_COUNT; i++) {
-        c->thunk[i] = thunk_addr[i];
+        *(i < TH_NEAR ? &c->thunk[i] : &c->more_thunks[i - TH_NEAR]) = thunk_addr[i];
     }
     c->ret_mask = (RET_SLOTS - 1) << 3;
     c->ret_none = c->ret_before = thunk_addr[TH_RET_NONE];
