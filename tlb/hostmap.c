@@ -539,11 +539,11 @@ bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t *addend, bool write)
         return false;
     }
     c->hm_lin = addr - *addend;
-    c->hm_guard = c->hm_lin >> 47 || hm_window_of(h, c->space->hm, c->hm_lin);
+    c->hm_guard = c->hm_lin >> 47 != 0;
     if (c->hm_guard || !hm_map(c, c->hm_lin, write, false)) {
         return false;
     }
-    *addend = c->hm_add[window_number(c->hm_lin)];           /* the window is new */
+    *addend = c->hm_add[window_number(c->hm_lin)];           /* the window is newer than the addend */
     return true;
 }
 

@@ -47,7 +47,7 @@ void hm_flush_page(struct guest_cpu *c, struct tlb_space *s, uint64_t lin);
 void hm_unwrite_page(struct guest_cpu *c, uint64_t ram_addr);
 
 /* A page fault of the host in generated code with HF_HM: `addr` is the host address, `addend` what it was
- *  made with (r11), corrected when it has become another one.  True when the page is mapped now
+ *  made with, corrected when it has become another one.  True when the page is mapped now
  * and the access can be repeated.  Otherwise c->hm_lin is the linear address, ~0 when it is not known.
  * Called in the signal handler; changes nothing that the guest can see. */
 bool hm_fault(struct guest_cpu *c, uint64_t addr, uint64_t *addend, bool write);

@@ -26,7 +26,7 @@ static bool operand_ok(const struct ir_block *b, const struct ir_op *o)
 {
     bool code64 = (b->key.hflags & HF_CODE_MASK) == HF_CODE64;
 
-    if (o->aligned == ALIGN_MXCSR || needs_r11(o)) {
+    if (needs_r11(o)) {
         return false;
     }
     if (code64) {

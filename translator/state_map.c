@@ -51,7 +51,8 @@ size_t state_map_encode(struct state_rec *recs, unsigned n, uint8_t *out, size_t
         p = put_varint(p, end, recs[i].host_off - prev);
         prev = recs[i].host_off;
         p = put_varint(p, end, recs[i].guest_off);
-        *p++ = (uint8_t)(recs[i].kind | (recs[i].x87.at ? SK_F_X87 : 0) | (recs[i].direct ? SK_F_DIRECT : 0));
+        *p++ = (uint8_t)(recs[i].kind | (recs[i].x87.at ? SK_F_X87 : 0) | (recs[i].direct ? SK_F_DIRECT : 0) |
+                         (recs[i].r10 ? SK_F_R10 : 0));
         if (recs[i].kind == SK_RECIPE) {
             const struct recipe *rc = &recs[i].rc;
             *p++ = (uint8_t)(rc->op | rc->size << 4);
@@ -84,8 +85,9 @@ bool state_map_find(const uint8_t *map, size_t size, uint32_t host_off, struct s
         p = get_varint(p, &v);
         out->guest_off = (uint16_t)v;
         uint8_t flags = *p++;
-        out->kind = flags & ~(SK_F_X87 | SK_F_DIRECT);
+        out->kind = flags & ~(SK_F_X87 | SK_F_DIRECT | SK_F_R10);
         out->direct = flags & SK_F_DIRECT;
+        out->r10 = flags & SK_F_R10;
         if (out->kind == SK_RECIPE) {
             out->rc.op = *p & 15;
             out->rc.size = *p++ >> 4;

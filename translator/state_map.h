@@ -21,12 +21,13 @@ struct x87_last {
 };
 #define SK_F_X87 0x80
 #define SK_F_DIRECT 0x40     /* the last operand went through the host's MMU (ir_op.hostmap) */
+#define SK_F_R10    0x20     /* ... and its addend is in r10, not in r11 */
 
 struct state_rec {
     uint32_t host_off;
     uint16_t guest_off;
     uint8_t kind;
-    bool direct;             /* as SK_F_DIRECT */
+    bool direct, r10;        /* as SK_F_DIRECT, SK_F_R10 */
     struct x87_last x87;
     struct recipe rc;
 };

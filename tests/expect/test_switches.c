@@ -91,6 +91,25 @@ static int failed(const char *name, const char *what)
     return 1;
 }
 
+/* What does something in code of hot spaces only.  Pages are mapped at their first use, which ends a block. */
+static int hot_switches(void)
+{
+    struct machine *m = machine_new(machine_opts_find("default"));
+    struct made all = translate_both(m);
+    uint64_t insns;
+    int bad = 0;
+
+    all = translate_both(m);
+    insns = all.insns;
+    all.insns = translate_both(m).insns - insns;
+    insns += all.insns;
+    m->vm.opt.no_r10 = true;
+    bad += differs(m, all, &insns) ? 0 : failed("r10-cache", "no other code when it is off");
+    m->vm.opt.no_r10 = false;
+    bad += differs(m, all, &insns) ? failed("r10-cache", "other code when it is on again") : 0;
+    return bad;
+}
+
 int main(void)
 {
     /* Without host mappings: a page that is mapped at its first use makes one block more the first time. */
@@ -110,6 +129,8 @@ int main(void)
     }
 #include "translator/optimisations.inc"
 #undef OPTIMISATION
+    tried++;
+    bad += hot_switches();
     printf("%u switches, %d failed\n", tried, bad);
     return bad || !tried;
 }

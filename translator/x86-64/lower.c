@@ -15,6 +15,7 @@ void lower_record(struct lower *l, uint8_t *pc, int guest_off, unsigned kind, co
     r->guest_off = (uint16_t)guest_off;
     r->kind = (uint8_t)kind;
     r->direct = l->direct;
+    r->r10 = l->direct && l->opnd.index == X_R10;
     r->x87 = l->x87;
     if (rc) {
         r->rc = *rc;
@@ -31,10 +32,37 @@ void lower_jmp_thunk(struct lower *l, unsigned thunk)
     x64_jmp_m(&l->b, thunk_slot(thunk));
 }
 
+/* Guest register or temporary r is about to be in r10, if it has no register of its own. */
+static void r10_loads(struct lower *l, unsigned r)
+{
+    if (r >= IR_T0) {
+        r10_written(l);
+    } else if (host_reg(r) == X_NONE) {
+        r10_written(l);
+        r10_holds(l, r);
+    }
+}
+
+unsigned lower_any(struct lower *l, unsigned r)
+{
+    return r10_has(l, r) ? X_R10 : lower_use(l, r, X_R9);
+}
+
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch)
 {
     if (r == l->r9_reg) {
         return X_R9;
+    }
+    if (r10_has(l, r)) {
+        if (scratch != X_R9) {
+            return X_R10;
+        }
+        x64_mov_rr(&l->b, 8, X_R9, X_R10);
+        r9_holds(l, r);
+        return X_R9;
+    }
+    if (scratch == X_R10) {
+        r10_loads(l, r);
     }
     if (scratch == X_R9 && (r >= IR_T0 || host_reg(r) == X_NONE)) {
         r9_holds(l, r);
@@ -140,7 +168,7 @@ static void lower_ldc(struct lower *l, const struct ir_op *o)
 
 static void lower_mov(struct lower *l, const struct ir_op *o)
 {
-    unsigned src = lower_use(l, o->src, X_R9);
+    unsigned src = lower_any(l, o->src);
 
     if (o->dst >= IR_T0 && o->size == 8 && !tmp_survives_addr(l, o)) {
         if (src != X_R9) {
@@ -154,7 +182,7 @@ static void lower_mov(struct lower *l, const struct ir_op *o)
 
 static void lower_st(struct lower *l, const struct ir_op *o)
 {
-    unsigned src = lower_use(l, o->src, X_R9);
+    unsigned src = lower_any(l, o->src);
 
     lower_record(l, x64_here(&l->b), l->guest_off, o->site, &o->rc);
     x64_mov_mr(&l->b, o->size, l->opnd, src);
@@ -333,6 +361,7 @@ static void lower_one(struct lower *l, unsigned i)
     lower_track(l, o);
     if (o->stores && !l->direct) {
         l->r9_reg = IR_NOREG;     /* the commit path joins with r9 gone */
+        l->r10.kind = R10_FREE;
     }
     if (o->save_fl) {
         /* A store that writes flags is alone in its instruction: the commit path joins before the save. */
@@ -428,6 +457,8 @@ static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_bl
     l->fmt = tlb_format(c);
     l->fast_pext = host_features()->fast_pext && c->vm->opt.host_bmi2;
     l->bextr = host_features()->bmi1 && c->vm->opt.host_bmi2;
+    l->hot = (ir->key.hflags & HF_HM) && !l->opt->no_r10 && !l->opt->no_r9;
+    l->clock = l->r9_used = l->r10_used = l->r11_used = 0;
     l->windows = !c->vm->opt.no_windows && !(ir->key.hflags & (HF_AC | HF_SEGS)) && (ir->key.hflags & HF_CODE_MASK);
     lower_forget(l);
     l->opnd = slow_operand();

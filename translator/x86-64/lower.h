@@ -49,6 +49,19 @@ struct window {
     int64_t off;
 };
 
+/*
+ * In code of hot spaces r10 is free where no operand needs an address of its own.  Then it holds what is wanted again:
+ * guest r8-r11's value (which is in its slot too), or the addend of a second base register.
+ */
+enum r10_kind { R10_FREE, R10_COPY, R10_ADDEND };
+
+struct r10_use {
+    uint8_t kind;
+    uint8_t reg;
+    bool fresh;              /* the copy is of what the current op wrote */
+    int64_t off;             /* R10_ADDEND: as window.off */
+};
+
 struct lower {
     struct x64_buf b;
     const struct ir_block *ir;
@@ -68,6 +81,9 @@ struct lower {
     struct x64_mem opnd;     /* the operand that the last ADDR found */
     bool direct;             /* through the host's MMU: no cold part */
     struct x87_last x87;     /* not yet in cpu->fptr */
+    bool hot;                /* r10 may hold something */
+    struct r10_use r10;
+    unsigned clock, r9_used, r10_used, r11_used; /* when what they hold was wanted last */
     unsigned r9_reg;         /* guest register or temporary whose value r9 holds; IR_NOREG = none */
     enum tlb_format fmt;
     bool movable;            /* the code can be copied for another linear address (tb-store/relocate.c) */
@@ -104,6 +120,8 @@ void lower_record(struct lower *l, uint8_t *pc, int guest_off, unsigned kind, co
 void lower_op(struct lower *l, const struct ir_op *o);
 /* Register holding guest register or temporary r (loaded into `scratch` when it lives in memory). */
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch);
+/* The same for a reader who takes any register: where a copy is, or r9. */
+unsigned lower_any(struct lower *l, unsigned r);
 void lower_call_thunk(struct lower *l, unsigned thunk);
 void lower_jmp_thunk(struct lower *l, unsigned thunk);
 /* dst := a linear address that moves with the block's; no flags. */
@@ -139,11 +157,27 @@ void lower_cold_access(struct lower *l, struct cold *k);
 static inline void lower_forget(struct lower *l)
 {
     l->win.valid = false;
+    l->r10.kind = R10_FREE;
     l->r9_reg = IR_NOREG;
 }
+/* r10 is written: a window of the tables needs it, an addend does not. */
+static inline void r10_written(struct lower *l)
+{
+    l->win.valid &= l->win.hostmap;
+    l->r10.kind = R10_FREE;
+}
+static inline void r10_holds(struct lower *l, unsigned reg)
+{
+    if (l->hot) {
+        l->r10 = (struct r10_use) { .kind = R10_COPY, .reg = (uint8_t)reg };
+        l->r10_used = ++l->clock;
+    }
+}
+static inline bool r10_has(const struct lower *l, unsigned reg) { return l->r10.kind == R10_COPY && l->r10.reg == reg; }
 static inline void r9_holds(struct lower *l, unsigned reg)
 {
     l->r9_reg = l->opt->no_r9 ? IR_NOREG : reg;
+    l->r9_used = ++l->clock;
 }
 /* Keep the window and the r9 cache true after op o has been emitted. */
 void lower_track(struct lower *l, const struct ir_op *o);

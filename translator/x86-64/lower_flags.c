@@ -9,7 +9,8 @@
 void lower_save_flags(struct lower *l)
 {
     struct x64_buf *b = &l->b;
-    unsigned t = l->r9_reg != IR_NOREG && !l->win.valid ? X_R10 : X_R9;   /* whichever holds nothing */
+    bool r10 = !l->r10.kind && !(l->win.valid && !l->win.hostmap);
+    unsigned t = l->r9_reg == IR_NOREG ? X_R9 : r10 ? X_R10 : !l->win.valid ? X_R11 : X_R9; /* what holds nothing */
     uint8_t *q = x64_put_rr(x64_begin(b), 8, 0x8b, t, X_RAX);
 
     *q++ = 0x9f;                                        /* lahf */

@@ -52,7 +52,7 @@ static void add_segment(struct lower *l, struct cold *k, const struct ir_op *o)
     }
 }
 
-static void compute_address(struct lower *l, const struct ir_op *o)
+static void address_to_r10(struct lower *l, const struct ir_op *o)
 {
     struct x64_buf *b = &l->b;
 
@@ -73,6 +73,12 @@ static void compute_address(struct lower *l, const struct ir_op *o)
             x64_movzx_rr(b, 2, X_R10, X_R10);
         }
     }
+}
+
+static void compute_address(struct lower *l, const struct ir_op *o)
+{
+    address_to_r10(l, o);
+    l->r10.kind = R10_FREE;
 }
 
 static void table_base(struct lower *l, const struct ir_op *o)
@@ -169,7 +175,7 @@ static void lookup(struct lower *l, struct cold *k, const struct ir_op *o)
 /* The one register that an operand's address is off, or IR_NOREG; *off and *width tell the rest. */
 static unsigned window_base(const struct lower *l, const struct ir_op *o, int64_t *off, unsigned *width)
 {
-    if (o->seg == S_FS || o->seg == S_GS || o->seg == S_CS || o->aligned == ALIGN_MXCSR) {
+    if (o->seg == S_FS || o->seg == S_GS || o->seg == S_CS || (o->aligned == ALIGN_MXCSR && !o->hostmap)) {
         return IR_NOREG;
     }
     if (o->kind == AK_REG) {
@@ -233,14 +239,14 @@ static void window_access(struct lower *l, struct cold *k, const struct ir_op *o
 }
 
 /* Does op o add a constant to a register?  Then *reg, *imm. */
-static bool adds_constant(const struct lower *l, const struct ir_op *o, unsigned *reg, int64_t *imm)
+static bool adds_constant(const struct ir_op *o, bool hostmap, unsigned *reg, int64_t *imm)
 {
     const struct dec_insn *in = o->in;
 
     if (o->op == IR_ADDI && o->dst == o->src) {
         *reg = o->dst;
         *imm = o->imm;
-        return o->size == 8 || (o->size == 4 && !l->win.hostmap);   /* to zero-extend is not to add */
+        return o->size == 8 || (o->size == 4 && !hostmap);   /* to zero-extend is not to add */
     }
     if (o->op == IR_NATIVE && !in->has_mem && !in->vex && in->map == 0 && (in->opcode == 0x83 || in->opcode == 0x81)) {
         unsigned ext = in->modrm >> 3 & 7;
@@ -248,36 +254,52 @@ static bool adds_constant(const struct lower *l, const struct ir_op *o, unsigned
         *imm = ext == 0 ? in->imm : -in->imm;
         return (ext == 0 || ext == 5) && in->opsize == (in->mode == 2 ? 8 : 4);
     }
+    if (o->op == IR_LEA && hostmap) {
+        *reg = o->dst;
+        *imm = in->disp;
+        return o->size == 8 && in->adsize == 8 && in->base == o->dst && in->index == REG_NONE;
+    }
     return false;
+}
+
+/* Op o has written `reg`, which an addend was looked up for at reg + *off.  False: it is no longer that of reg. */
+static bool still_near(const struct ir_op *o, unsigned reg, bool hostmap,
+                       int64_t *off)
+{
+    unsigned r;
+    int64_t imm;
+
+    if (!adds_constant(o, hostmap, &r, &imm) || r != reg) {
+        return false;
+    }
+    *off -= imm;
+    return *off == (int32_t)*off;
 }
 
 void lower_track(struct lower *l, const struct ir_op *o)
 {
-    unsigned reg;
-    int64_t imm;
-
     if (l->win.valid && (o->gprs >> l->win.reg & 1)) {
-        if (adds_constant(l, o, &reg, &imm) && reg == l->win.reg) {
-            l->win.off -= imm;
-            l->win.valid = l->win.off == (int32_t)l->win.off;
-        } else {
-            l->win.valid = false;
-        }
+        l->win.valid = still_near(o, l->win.reg, l->win.hostmap, &l->win.off);
     }
+    if (l->r10.kind && (o->gprs >> l->r10.reg & 1) && !l->r10.fresh &&
+        (l->r10.kind == R10_COPY || !still_near(o, l->r10.reg, true, &l->r10.off))) {
+        l->r10.kind = R10_FREE;
+    }
+    l->r10.fresh = false;
 }
 
 /* ---- through the host's MMU ---- */
 
-/* r11 := addend of the 1 TiB that the address in register r lies in.  No flags. */
-static void hostmap_addend(struct lower *l, unsigned r)
+/* dst := addend of the 1 TiB that the address in register r lies in.  No flags. */
+static void hostmap_addend(struct lower *l, unsigned dst, unsigned r)
 {
     struct x64_buf *b = &l->b;
 
-    const struct x64_mem m = { X_RSP, X_R11, 3, (int32_t)offsetof(struct guest_cpu, hm_add) };
-    uint8_t *q = x64_put_rorx(x64_begin(b), X_R11, r, 40);
+    const struct x64_mem m = { X_RSP, (uint8_t)dst, 3, (int32_t)offsetof(struct guest_cpu, hm_add) };
+    uint8_t *q = x64_put_rorx(x64_begin(b), dst, r, 40);
 
-    q = x64_put_movzx_rr(q, 1, X_R11, X_R11);
-    x64_end(b, x64_put_rm(q, 8, 0x8b, X_R11, m));
+    q = x64_put_movzx_rr(q, 1, dst, dst);
+    x64_end(b, x64_put_rm(q, 8, 0x8b, dst, m));
 }
 
 /* The addend of a constant address. */
@@ -292,27 +314,60 @@ static bool drifts(int64_t d)
     return d < -0x7fff0000ll || d > 0x7fff0000ll;
 }
 
-/* The operand is off one 64-bit register: [reg + r11 + off]. */
+/* r10 := guest register reg, which has no register of its own. */
+static void base_in_r10(struct lower *l, unsigned reg)
+{
+    if (r10_has(l, reg)) {
+        return;
+    }
+    r10_written(l);
+    if (l->r9_reg == reg) {
+        x64_mov_rr(&l->b, 8, X_R10, X_R9);
+    } else {
+        x64_mov_rm(&l->b, 8, X_R10, gpr_slot(reg));
+    }
+    r10_holds(l, reg);
+}
+
+/* The scratch register that holds the addend for guest register reg, at `base`, plus off; r10 may be used for a second. */
+static unsigned addend_of(struct lower *l, unsigned reg, unsigned base, int64_t off, bool second)
+{
+    bool in_r11 = l->win.valid && l->win.hostmap;
+
+    if (in_r11 && l->win.reg == reg && !drifts(off - l->win.off)) {
+        l->r11_used = ++l->clock;
+        return X_R11;
+    }
+    if (second && l->r10.kind == R10_ADDEND && l->r10.reg == reg && !drifts(off - l->r10.off)) {
+        l->r10_used = ++l->clock;
+        return X_R10;
+    }
+    if (second && l->hot && in_r11 && (l->r10.kind == R10_FREE || l->r10_used < l->r11_used)) {
+        hostmap_addend(l, X_R10, base);
+        l->r10 = (struct r10_use) { .kind = R10_ADDEND, .reg = (uint8_t)reg };
+        l->r10_used = ++l->clock;
+        return X_R10;
+    }
+    hostmap_addend(l, X_R11, base);
+    l->win = (struct window) { .valid = true, .writable = true, .hostmap = true, .reg = (uint8_t)reg, .width = 8 };
+    l->r11_used = ++l->clock;
+    return X_R11;
+}
+
+/* The operand is off one 64-bit register: [reg + addend + off]. */
 static void hostmap_based(struct lower *l, const struct ir_op *o, unsigned reg, int64_t off)
 {
     unsigned base = host_reg(reg);
-    bool known = l->win.valid && l->win.hostmap && l->win.reg == reg && !drifts(off - l->win.off);
+    bool x87 = o->in->row->attr & IA_X87, second = base != X_NONE && !x87;
 
     if (base == X_NONE) {
+        base_in_r10(l, reg);
         base = X_R10;
-        if (l->r9_reg == reg) {
-            x64_mov_rr(&l->b, 8, X_R10, X_R9);
-        } else {
-            x64_mov_rm(&l->b, 8, X_R10, gpr_slot(reg));
-        }
     }
-    if (!known) {
-        hostmap_addend(l, base);
-        l->win = (struct window) { .valid = true, .writable = true, .hostmap = true, .reg = (uint8_t)reg, .width = 8 };
-    }
-    l->opnd = (struct x64_mem) { (uint8_t)base, X_R11, 0, (int32_t)off };
-    if (o->in->row->attr & IA_X87) {             /* its pointer is to be noted */
+    l->opnd = (struct x64_mem) { (uint8_t)base, (uint8_t)addend_of(l, reg, base, off, second), 0, (int32_t)off };
+    if (x87) {                                   /* its pointer is to be noted */
         x64_lea(&l->b, 8, X_R10, x64_at(base, (int32_t)off));
+        r10_written(l);
         l->opnd = slow_operand();
     }
 }
@@ -357,15 +412,16 @@ static void hostmap_addr(struct lower *l, const struct ir_op *o)
         hostmap_based(l, o, reg, off);
         return;
     }
-    l->win.valid = false;
     l->opnd = slow_operand();
     hostmap_address(l, o);
+    l->win.valid = false;
+    r10_written(l);
     if (!code64) {
         hostmap_addend_of(l, 0);
     } else if (fixed && o->seg != S_FS && o->seg != S_GS && o->in->adsize == 8) {
         hostmap_addend_of(l, (uint64_t)(o->in->disp + o->imm) + (o->in->base == EA_RIP ? o->in->ip + o->in->len : 0));
     } else {
-        hostmap_addend(l, X_R10);
+        hostmap_addend(l, X_R11, X_R10);
     }
 }
 

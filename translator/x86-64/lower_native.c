@@ -131,6 +131,7 @@ static void load_high8(struct lower *l, struct field *f, unsigned scratch)
         l->r9_reg = IR_NOREG;
     } else {
         l->win.valid = false;
+        l->r10.kind = R10_FREE;
     }
     swap_high8(l, f->guest);
     x64_mov_rr(&l->b, 4, scratch, f->guest - 4u);
@@ -173,6 +174,10 @@ static void store_field(struct lower *l, const struct field *f)
         } else if (l->r9_reg == f->guest) {
             l->r9_reg = IR_NOREG;
         }
+        if (f->host == X_R10 && l->hot) {
+            r10_holds(l, f->guest);
+            l->r10.fresh = true;
+        }
     }
 }
 
@@ -199,9 +204,111 @@ static unsigned next_scratch(struct lower *l, struct enc *e, unsigned *used)
     return order_mem[k];
 }
 
+/* ---- with r10 as a second cache ---- */
+
+static unsigned copy_of(const struct lower *l, unsigned guest)
+{
+    return l->r9_reg == guest ? X_R9 : r10_has(l, guest) ? X_R10 : X_NONE;
+}
+
+/* A scratch register that is not in `busy`: an empty one, or what was not wanted for longest.  r11 at need. */
+static unsigned take_scratch(struct lower *l, struct enc *e, unsigned *busy)
+{
+    bool no_r9 = *busy >> X_R9 & 1, no_r10 = *busy >> X_R10 & 1;
+    unsigned r = X_R9;
+
+    if (no_r9 && no_r10) {
+        if (*busy >> X_R11 & 1) {                            /* fold the address so that r11 is free */
+            x64_lea(&l->b, 8, X_R10, e->mem);
+            e->mem = x64_at(X_R10, 0);
+            l->r10.kind = R10_FREE;
+        }
+        l->win.valid = false;
+        r = X_R11;
+    } else if (no_r9 || (!no_r10 && l->r9_reg != IR_NOREG && (!l->r10.kind || l->r10_used < l->r9_used))) {
+        r = X_R10;
+        r10_written(l);
+    } else {
+        l->r9_reg = IR_NOREG;
+    }
+    *busy |= 1u << r;
+    return r;
+}
+
+static void take_field(struct lower *l, struct enc *e, struct field *f, unsigned *busy)
+{
+    unsigned at = copy_of(l, f->guest);
+
+    if (at != X_NONE) {
+        f->host = (uint8_t)at;
+        *busy |= 1u << at;
+        *(at == X_R9 ? &l->r9_used : &l->r10_used) = ++l->clock;
+        return;
+    }
+    f->host = (uint8_t)take_scratch(l, e, busy);
+    if (f->acc != OA_W || f->size < 4) {
+        x64_mov_rm(&l->b, 8, f->host, gpr_slot(f->guest));
+        if (f->host == X_R9) {
+            r9_holds(l, f->guest);
+        } else if (f->host == X_R10) {
+            r10_holds(l, f->guest);
+        }
+    }
+}
+
+static inline void keep_copy(const struct lower *l, const struct field *f, unsigned *busy)
+{
+    if (f->scratch && copy_of(l, f->guest) != X_NONE) {
+        *busy |= 1u << copy_of(l, f->guest);
+    }
+}
+
+/* Gives each field that names a guest register in memory a scratch register, or the slot. */
+static void prepare_hot(struct lower *l, struct enc *e)
+{
+    bool rm = !e->has_mem && e->rm.scratch;
+    unsigned busy = 0;
+
+    if (e->has_mem) {
+        busy |= 1u << e->mem.base | (e->mem.index != X_NONE ? 1u << e->mem.index : 0);
+    }
+    keep_copy(l, &e->reg, &busy);
+    keep_copy(l, &e->vv, &busy);
+    if (rm) {
+        keep_copy(l, &e->rm, &busy);
+    }
+    if (rm && !e->opreg && copy_of(l, e->rm.guest) == X_NONE && slot_form_ok(e->in, &e->rm)) {
+        e->has_mem = true;
+        e->mem = gpr_slot(e->rm.guest);
+        e->rm.scratch = rm = false;
+    }
+    if (e->reg.scratch) {
+        take_field(l, e, &e->reg, &busy);
+    }
+    if (rm) {
+        if (e->reg.scratch && e->reg.guest == e->rm.guest) {
+            /* one host register for both (XADD, XCHG, IMUL r, r ...) */
+            if (e->reg.acc == OA_W && e->reg.size >= 4 && copy_of(l, e->rm.guest) != e->reg.host) {
+                x64_mov_rm(&l->b, 8, e->reg.host, gpr_slot(e->rm.guest));
+            }
+            e->rm.host = e->reg.host;
+        } else {
+            take_field(l, e, &e->rm, &busy);
+        }
+    }
+    if (e->vv.scratch) {
+        take_field(l, e, &e->vv, &busy);
+    }
+}
+
 static void prepare(struct lower *l, struct enc *e)
 {
     unsigned used = 0;
+
+    if (l->hot) {
+        prepare_hot(l, e);
+        goto high8;
+    }
 
     if (!e->has_mem && e->rm.op != 0xff && e->rm.scratch && e->rm.guest == l->r9_reg && !(e->rm.acc & OA_W) &&
         (!e->reg.scratch || e->reg.guest == e->rm.guest) && !e->vv.scratch) {
@@ -232,6 +339,7 @@ static void prepare(struct lower *l, struct enc *e)
         unsigned s = next_scratch(l, e, &used);
         load_field(l, &e->vv, s);
     }
+high8:
     if ((e->reg.high8 || e->rm.high8) && needs_rex(e)) {
         if (e->reg.high8) {
             load_high8(l, &e->reg, X_R9);
@@ -527,6 +635,7 @@ static void ea_sized(struct lower *l, const struct dec_insn *in, unsigned dst, i
     }
     unsigned base = in->base == REG_NONE ? X_NONE : lower_use(l, in->base, X_R10);
     unsigned index = in->index == REG_NONE ? X_NONE : lower_use(l, in->index, X_R11);
+    l->win.valid &= index != X_R11;
     struct x64_mem m = { (uint8_t)base, (uint8_t)index, in->scale, (int32_t)disp };
     if (index == X_NONE && disp == 0) {
         if (base != dst || size == 4) {
@@ -553,14 +662,15 @@ void lower_lea(struct lower *l, const struct ir_op *o)
     if (o->size >= 4 && o->in->adsize >= 4 && host != X_NONE) {
         bool scratch = (o->in->base < 16 && host_reg(o->in->base) == X_NONE) ||
                        (o->in->index < 16 && host_reg(o->in->index) == X_NONE);
-        if (scratch) {
+        if (scratch && !l->hot) {
             l->win.valid = false;
         }
         ea_sized(l, o->in, host, 0, o->size < o->in->adsize ? o->size : o->in->adsize);
         return;
     }
-    l->win.valid = false;
+    l->win.valid &= l->hot;
     lower_ea(l, o->in, X_R10, 0);
+    r10_written(l);
     if (l->r9_reg == o->dst) {
         l->r9_reg = IR_NOREG;
     }
@@ -573,5 +683,7 @@ void lower_lea(struct lower *l, const struct ir_op *o)
             x64_mov_rr(b, 4, X_R10, X_R10);
         }
         x64_mov_mr(b, 8, gpr_slot(o->dst), X_R10);
+        r10_holds(l, o->dst);
+        l->r10.fresh = true;
     }
 }

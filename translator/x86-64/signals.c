@@ -14,6 +14,7 @@
 
 #include "tlb/hostmap.h"
 #include "translator/exec.h"
+#include "translator/state_map.h"
 #include "translator/x86-64/lower.h"
 
 static __thread struct guest_cpu *running;   /* the vCPU of this thread */
@@ -49,6 +50,15 @@ static bool ours(struct guest_cpu *c, const greg_t *g)
     return (trap == EXC_PF && c->hm) || trap == EXC_DE || trap == EXC_UD || trap == EXC_SS || trap == EXC_GP || trap == EXC_MF || trap == EXC_XM;
 }
 
+/* Which register the operand of the instruction at pc has its addend in. */
+static int addend_reg(struct guest_cpu *c, uint64_t pc)
+{
+    struct tb *tb = tb_find_host_pc(c->vm->store, (const void *)(uintptr_t)pc);
+    struct state_rec r;
+
+    return tb && state_map_find(tb->state_map, tb->state_map_size, tb_host_off(tb, pc), &r) && r.r10 ? REG_R10 : REG_R11;
+}
+
 static void on_fault(int sig, siginfo_t *si, void *ctx)
 {
     ucontext_t *uc = ctx;
@@ -59,10 +69,13 @@ static void on_fault(int sig, siginfo_t *si, void *ctx)
         chain_signal(sig, si, ctx);
         return;
     }
-    uint64_t addend = (uint64_t)g[REG_R11];
-    if (g[REG_TRAPNO] == EXC_PF && hm_fault(c, (uint64_t)g[REG_CR2], &addend, g[REG_ERR] & 2)) {
-        g[REG_R11] = (greg_t)addend;
-        return;
+    if (g[REG_TRAPNO] == EXC_PF) {
+        greg_t *reg = &g[addend_reg(c, (uint64_t)g[REG_RIP])];
+        uint64_t addend = (uint64_t)*reg;
+        if (hm_fault(c, (uint64_t)g[REG_CR2], &addend, g[REG_ERR] & 2)) {
+            *reg = (greg_t)addend;
+            return;
+        }
     }
     for (unsigned i = 0; i < sizeof(reg_map) / sizeof(reg_map[0]); i++) {
         c->gpr_mem[reg_map[i].gpr] = (uint64_t)g[reg_map[i].greg];
