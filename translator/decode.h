@@ -198,8 +198,8 @@ static inline uint64_t dec_next_ip(const struct dec_insn *in)
     return in->mode == 2 ? n : in->mode == 1 ? (uint32_t)n : (uint32_t)n; /* 16-bit code: the lifter checks limits */
 }
 /* The rows, for tests and coverage. */
-extern const struct insn_row insn_rows[];
-extern const unsigned insn_row_count;
+extern const struct insn_row insn_rows[] __attribute__((visibility("hidden")));
+extern const unsigned insn_row_count __attribute__((visibility("hidden")));
 /* Text for dumps by capstone (dump.c); debug only. */
 
 #endif

@@ -122,8 +122,8 @@ struct ir_block {
     uint64_t keep;                /* by instruction: a helper refers to it at run time */
 };
 
-extern const char *const ir_op_names[IR_COUNT];
-extern const uint8_t ir_op_attr[IR_COUNT];
+extern const char *const ir_op_names[IR_COUNT] __attribute__((visibility("hidden")));
+extern const uint8_t ir_op_attr[IR_COUNT] __attribute__((visibility("hidden")));
 
 /* lift.c: append the ops of in to the block. Returns true when the block ends after it. */
 bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in);

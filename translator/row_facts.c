@@ -87,6 +87,8 @@ static void work_out(struct row_facts *f, const struct insn_row *r)
         f->p66 = RP66_ALWAYS;
     }
     f->rep = r->pfx == PX_F2 ? 0xf2 : r->pfx == PX_F3 ? 0xf3 : 0;
+    f->modrm = r->attr & IA_MODRM;
+    f->x87 = r->attr & IA_X87;
     f->escapes = r->map > 1 ? 2 : r->map;
     f->escape = r->map == 2 ? 0x380f : r->map == 3 ? 0x3a0f : 0x0f;
 }

@@ -14,7 +14,7 @@
 #define RF_ACC  8u
 #define RF_ALL  16u  /* GPRs that no column names */
 
-enum { RP66_NEVER, RP66_SIZE /* where the operand size is 2 */, RP66_ALWAYS };
+enum { RP66_NEVER = 0, RP66_SIZE = 1 /* where the operand size is 2 */, RP66_ALWAYS = 2 };
 enum { RRC_NONE, RRC_SHIFT, RRC_ALU };
 
 struct row_facts {
@@ -28,11 +28,12 @@ struct row_facts {
     uint8_t p66;       /* RP66_* */
     uint8_t rep;       /* 0, 0xf2, 0xf3: part of the opcode */
     uint8_t escapes;   /* number of escape bytes: 0, 1, 2 */
+    bool modrm, x87;   /* IA_MODRM, IA_X87 */
     uint16_t escape;   /* those */
 };
 
 /* By row, as insn_rows[]. */
-extern struct row_facts row_facts[];
+extern struct row_facts row_facts[] __attribute__((visibility("hidden")));
 
 static inline const struct row_facts *facts_of(const struct dec_insn *in)
 {

@@ -2,15 +2,21 @@
 /* state_map.c - encoding, search and flag recomputation for the host PC -> guest state records. */
 #include "translator/state_map.h"
 
-static uint8_t *put_varint(uint8_t *p, uint8_t *end, uint64_t v)
+static uint8_t *put_varint_long(uint8_t *p, uint64_t v)
 {
     do {
-        if (p >= end) {
-            return end + 1;
-        }
         *p++ = (uint8_t)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
         v >>= 7;
     } while (v);
+    return p;
+}
+
+static inline uint8_t *put_varint(uint8_t *p, uint64_t v)
+{
+    if (__builtin_expect(v > 0x7f, 0)) {
+        return put_varint_long(p, v);
+    }
+    *p++ = (uint8_t)v;
     return p;
 }
 
@@ -29,6 +35,9 @@ static void sort_recs(struct state_rec *r, unsigned n)
 {
     /* Insertion sort: hot sites come first in order, cold ones follow in order. */
     for (unsigned i = 1; i < n; i++) {
+        if (r[i - 1].host_off <= r[i].host_off) {
+            continue;
+        }
         struct state_rec t = r[i];
         unsigned j = i;
         for (; j > 0 && r[j - 1].host_off > t.host_off; j--) {
@@ -45,12 +54,12 @@ size_t state_map_encode(struct state_rec *recs, unsigned n, uint8_t *out, size_t
 
     sort_recs(recs, n);
     for (unsigned i = 0; i < n; i++) {
-        if (end - p < 40) {
+        if (end - p < 40) {     /* more than any record has */
             return 0;
         }
-        p = put_varint(p, end, recs[i].host_off - prev);
+        p = put_varint(p, recs[i].host_off - prev);
         prev = recs[i].host_off;
-        p = put_varint(p, end, recs[i].guest_off);
+        p = put_varint(p, recs[i].guest_off);
         *p++ = (uint8_t)(recs[i].kind | (recs[i].x87.at ? SK_F_X87 : 0) | (recs[i].direct ? SK_F_DIRECT : 0) |
                          (recs[i].r10 ? SK_F_R10 : 0));
         if (recs[i].kind == SK_RECIPE) {
@@ -59,11 +68,11 @@ size_t state_map_encode(struct state_rec *recs, unsigned n, uint8_t *out, size_t
             *p++ = rc->dst;
             *p++ = rc->src;
             if (rc->src == IR_NOREG) {
-                p = put_varint(p, end, (uint32_t)rc->imm);
+                p = put_varint(p, (uint32_t)rc->imm);
             }
         }
         if (recs[i].x87.at) {
-            p = put_varint(p, end, recs[i].x87.at);
+            p = put_varint(p, recs[i].x87.at);
             *p++ = (uint8_t)recs[i].x87.fop;
             *p++ = (uint8_t)(recs[i].x87.fop >> 8);
             *p++ = recs[i].x87.seg;

@@ -286,9 +286,14 @@ static void lower_raise(struct lower *l, const struct ir_op *o)
 
 void lower_op(struct lower *l, const struct ir_op *o)
 {
-    lower_flags_before(l, o);
+    if (o->load_fl) {
+        lower_flags_before(l, o);
+    }
+    if (o->op == IR_NATIVE) {
+        lower_native(l, o);
+        return;
+    }
     switch (o->op) {
-    case IR_NATIVE: lower_native(l, o); break;
     case IR_LEA: lower_lea(l, o); break;
     case IR_BTOFS: lower_btofs(l, o); break;
     case IR_PROBE:
@@ -335,22 +340,23 @@ static void lower_one(struct lower *l, unsigned i)
     const struct ir_op *o = &l->ir->ops[i];
 
     close_cold(l, i);
-    switch (o->op) {
-    case IR_INSN:
-        lower_at_insn_of(l, i);
+    if (o->op == IR_INSN) {
+        l->guest_off = (int)(int64_t)(o->in->ip - l->ir->ip);
+        l->next_off = l->guest_off + o->in->len;
         return;
-    case IR_ADDR:
+    }
+    if (o->op == IR_ADDR) {
         lower_addr(l, i);
         return;
-    case IR_JCC: case IR_JCXZ: case IR_LOOPDEC: case IR_GOTO: case IR_GOTO_IND:
-        lower_x87_flush(l);
-        lower_exit_op(l, i);
-        return;
-    case IR_HELPER: case IR_HELPER_X: case IR_RAISE:
-        lower_x87_flush(l);
-        break;
-    default:
-        break;
+    }
+    if (o->op >= IR_HELPER) {           /* leaves the block, now or perhaps */
+        if (l->x87.at) {
+            lower_x87_flush(l);
+        }
+        if (o->op >= IR_JCC) {
+            lower_exit_op(l, i);
+            return;
+        }
     }
     if (l->open_cold >= 0 && o->stores) {
         struct cold *k = &l->cold[l->open_cold];
@@ -358,7 +364,9 @@ static void lower_one(struct lower *l, unsigned i)
         k->use_end = (uint16_t)use_end(l->ir, i);
     }
     lower_op(l, o);
-    lower_track(l, o);
+    if (o->gprs) {
+        lower_track(l, o);
+    }
     if (o->stores && !l->direct) {
         l->r9_reg = IR_NOREG;     /* the commit path joins with r9 gone */
         l->r10.kind = R10_FREE;

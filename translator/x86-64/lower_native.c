@@ -501,38 +501,30 @@ static bool put_vzero8(struct x64_buf *b, const struct dec_insn *in)
     return true;
 }
 
-/* The host register of an operand field, X_NONE when it is not simply that; *rex: it asks for a REX prefix by itself. */
-static inline unsigned plain_field(const struct dec_insn *in, const struct row_facts *f, unsigned which, unsigned reg,
-                                   bool *rex)
+/* Is a GPR operand simply a host register?  Not AH..BH, nor what lives in memory. */
+static inline bool plain_gpr(const struct dec_insn *in, unsigned bytes, unsigned which, unsigned *reg, bool *rex)
 {
-    if (!(f->gprs & which)) {
-        return reg;
+    if (bytes & which) {
+        if (dec_is_high8(in, *reg)) {
+            return false;
+        }
+        *rex |= *reg >= 4;
     }
-    if (!(f->bytes & which)) {
-        return host_reg(reg);
-    }
-    *rex |= reg >= 4;
-    return dec_is_high8(in, reg) ? X_NONE : host_reg(reg);
+    *reg = host_reg(*reg);
+    return *reg != X_NONE;
 }
 
 /* Most instructions: nothing to be loaded or stored around them.  False: it is not one of those. */
 static inline bool put_plain(struct lower *l, const struct ir_op *o)
 {
     const struct dec_insn *in = o->in;
-    const struct row_facts *f = facts_of(in);
-    bool rex = in->vex_w, modrm = in->row->attr & IA_MODRM;
-    unsigned reg = 0, rm = 0;
+    const struct row_facts f = *facts_of(in);
+    bool rex = in->vex_w, has_mem = in->has_mem;
+    int ext = in->row->ext;
+    unsigned reg = in->reg, rm = in->rm;
 
-    if (!f->plain) {
-        return false;
-    }
-    if (modrm) {
-        reg = plain_field(in, f, RF_REG, in->reg, &rex);
-    }
-    if (!in->has_mem && (modrm || f->opreg)) {
-        rm = plain_field(in, f, RF_RM, in->rm, &rex);
-    }
-    if (reg == X_NONE || rm == X_NONE) {
+    if (!f.plain || ((f.gprs & RF_REG) && !plain_gpr(in, f.bytes, RF_REG, &reg, &rex)) ||
+        (!has_mem && (f.gprs & RF_RM) && !plain_gpr(in, f.bytes, RF_RM, &rm, &rex))) {
         return false;
     }
     if (o->keep_old) {
@@ -541,31 +533,44 @@ static inline bool put_plain(struct lower *l, const struct ir_op *o)
     if (o->site) {
         lower_record(l, x64_here(&l->b), l->guest_off, o->site, &o->rc);
     }
-    unsigned ext = in->row->ext >= 0 ? (unsigned)in->row->ext : reg;
-    unsigned rex_reg = in->row->ext >= 0 ? 0 : reg;
-    uint8_t *q = put_prefixes(x64_begin(&l->b), in, f);
-    q = in->has_mem ? x64_put_rex(q, in->vex_w, rex_reg, l->opnd.index, l->opnd.base, rex)
-                    : x64_put_rex(q, in->vex_w, rex_reg, X_NONE, rm, rex);
-    q = put_escapes(q, f);
-    *q++ = (uint8_t)(f->opreg ? (in->opcode & ~7u) | (rm & 7) : in->opcode);
-    if (modrm) {
-        q = in->has_mem ? x64_put_modrm(q, ext, l->opnd) : x64_put_modrm_rr(q, ext, rm);
+    unsigned opcode = in->opcode, imm_size = in->imm_size;
+    bool w = in->vex_w;
+    uint64_t imm = (uint64_t)in->imm;
+    uint8_t *q = x64_begin(&l->b);
+    if (in->lock | f.rep | (f.p66 & 2) | (in->opsize & 2)) {
+        q = put_prefixes(q, in, &f);
     }
-    *(any64 *)q = (uint64_t)in->imm;
-    x64_end(&l->b, q + in->imm_size);
-    if (in->row->attr & IA_X87) {
+    if (!f.modrm) {
+        q = x64_put_rex(q, w, 0, X_NONE, f.opreg ? rm : 0, rex);
+        q = put_escapes(q, &f);
+        *q++ = (uint8_t)(f.opreg ? (opcode & ~7u) | (rm & 7) : opcode);
+    } else if (has_mem) {
+        const struct x64_mem m = l->opnd;
+        q = x64_put_rex(q, w, ext >= 0 ? 0 : reg, m.index, m.base, rex);
+        q = put_escapes(q, &f);
+        *q++ = (uint8_t)opcode;
+        q = x64_put_modrm(q, ext >= 0 ? (unsigned)ext : reg, m);
+    } else {
+        q = x64_put_rex(q, w, ext >= 0 ? 0 : reg, X_NONE, rm, rex);
+        q = put_escapes(q, &f);
+        *q++ = (uint8_t)opcode;
+        q = x64_put_modrm_rr(q, ext >= 0 ? (unsigned)ext : reg, rm);
+    }
+    *(any64 *)q = imm;
+    x64_end(&l->b, q + imm_size);
+    if (f.x87) {
         lower_x87_done(l, in);
     }
     return true;
 }
 
-void lower_native(struct lower *l, const struct ir_op *o)
+static void __attribute__((noinline)) lower_moved(struct lower *l, const struct ir_op *o)
 {
     struct x64_buf *b = &l->b;
     struct dec_insn masked;
     struct enc e;
 
-    if (put_plain(l, o) || put_vzero8(b, o->in)) {
+    if (put_vzero8(b, o->in)) {
         return;
     }
     collect(l, &e, o->in);
@@ -592,6 +597,13 @@ void lower_native(struct lower *l, const struct ir_op *o)
     finish(l, &e);
     if (o->in->row->attr & IA_X87) {
         lower_x87_done(l, o->in);
+    }
+}
+
+void lower_native(struct lower *l, const struct ir_op *o)
+{
+    if (!put_plain(l, o)) {
+        lower_moved(l, o);
     }
 }
 
