@@ -40,6 +40,7 @@ struct row_aux {
     uint8_t reg_mask, rm_mask;   /* 7 where REX.R / REX.B mean nothing: MMX, x87, opcode extensions */
     uint8_t mod_ignored;         /* MOV CR/DR: always the register form */
     uint8_t opsize64[4];         /* operand size in 64-bit mode, by W | (66 prefix) << 1 */
+    uint8_t usual;               /* decode_usual() knows its operands */
 };
 struct match {
     uint16_t allow, row;
@@ -125,6 +126,20 @@ static void aux_add_operand(const struct insn_row *r, struct row_aux *a, const s
     }
 }
 
+/* Sizes that depend on the operand size only. */
+static const uint8_t fixed_size[] = {
+    [OS_B] = 1, [OS_W] = 2, [OS_D] = 4, [OS_Q] = 8, [OS_DQ] = 16, [OS_QQ] = 32, [OS_T] = 10, [OS_XS] = 0,
+};
+
+static bool is_usual(const struct row_aux *a)
+{
+    bool imm = a->imm == IK_NONE || a->imm == IK_SB || a->imm == IK_UB || a->imm == IK_SREL8 || a->imm == IK_Z ||
+               a->imm == IK_V;
+
+    return imm && !a->imm2 && !a->mod_ignored && !(a->flags & (AX_VSIB | AX_SREG | AX_CREG | AX_DREG)) &&
+           (a->mem_size == OS_NONE || a->mem_size == OS_V || fixed_size[a->mem_size]);
+}
+
 static void build_aux(unsigned i)
 {
     const struct insn_row *r = &insn_rows[i];
@@ -138,6 +153,7 @@ static void build_aux(unsigned i)
     if ((r->attr & IA_F64) && r->cls == CL_HELPER) {
         a->flags |= AX_NATURAL;
     }
+    a->usual = is_usual(a);
     for (unsigned n = 0; n < 4; n++) {
         a->opsize64[n] = (a->flags & AX_NATURAL) || (n & 1) || (r->attr & IA_F64) ? 8 : n & 2 ? 2
                          : r->attr & IA_D64 ? 8 : 4;
@@ -295,16 +311,16 @@ INLINE void init_insn(struct dec_insn *in, uint64_t ip, int mode)
 {
     in->row = NULL;
     in->ip = ip;
-    in->len = 0;
-    in->opsize = 4;
     in->adsize = mode == 2 ? 8 : mode == 1 ? 4 : 2;
     in->mode = (uint8_t)mode;
-    in->seg = S_DS;
-    in->seg_override = in->lock = in->rep = in->pfx66 = 0;
-    in->rex = in->vex = in->vex_l = in->vex_w = in->vex_pp = in->vvvv = 0;
-    in->map = in->opcode = in->modrm = in->mod = in->reg = in->rm = 0;
+    in->seg_override = in->lock = in->rep = in->vex = in->vex_l = in->vex_pp = 0;
     in->base = in->index = REG_NONE;
-    in->scale = in->is4 = in->has_mem = in->mem_size = in->mem_acc = in->imm_size = 0;
+    in->seg = S_DS;
+    in->scale = in->has_mem = in->mem_size = in->mem_acc = in->vvvv = 0;
+    in->len = 0;
+    in->opsize = 4;
+    in->pfx66 = in->rex = in->vex_w = in->map = in->opcode = in->modrm = in->mod = in->reg = in->rm = 0;
+    in->is4 = in->imm_size = 0;
     in->disp = in->imm = in->imm2 = 0;
 }
 
@@ -449,10 +465,6 @@ INLINE bool take_mem(struct cursor *k, struct dec_insn *in, unsigned x, unsigned
 }
 
 /* ---- sizes ---- */
-
-static const uint8_t fixed_size[] = {
-    [OS_B] = 1, [OS_W] = 2, [OS_D] = 4, [OS_Q] = 8, [OS_DQ] = 16, [OS_QQ] = 32, [OS_T] = 10, [OS_XS] = 0,
-};
 
 INLINE unsigned size_bytes(const struct dec_insn *in, unsigned size)
 {
@@ -690,8 +702,157 @@ INLINE enum dec_status decode(struct cursor *k, bool real_or_vm, struct dec_insn
     return m ? take_operands(k, in, m->row, x, b) : DEC_UD;
 }
 
-enum dec_status dec_decode(const uint8_t *bytes, size_t avail, uint64_t ip, int mode, bool real_or_vm,
-                           struct dec_insn *out)
+/* ---- most instructions of 64-bit code ---- */
+
+/* A memory operand of 64-bit code. */
+struct ea64 {
+    unsigned base, index, scale, seg;
+    int64_t disp;
+};
+
+INLINE const uint8_t *take_ea64(const uint8_t *p, unsigned modrm, unsigned rex, struct ea64 *m)
+{
+    unsigned mod = modrm >> 6, base = modrm & 7;
+    bool sib = base == 4;
+
+    if (sib) {
+        unsigned s = *p++, index = (s >> 3 & 7) | (rex & 2) << 2;
+
+        if (index != 4) {
+            m->index = index;
+            m->scale = s >> 6;
+        }
+        base = s & 7;
+    }
+    if (mod == 0) {
+        if (base == 5) {
+            m->base = sib ? REG_NONE : EA_RIP;
+            m->disp = *(const int32_t __attribute__((aligned(1), may_alias)) *)p;
+            return p + 4;
+        }
+    } else if (mod == 1) {
+        m->disp = (int8_t)*p++;
+    } else {
+        m->disp = *(const int32_t __attribute__((aligned(1), may_alias)) *)p;
+        p += 4;
+    }
+    m->base = base | (rex & 1) << 3;
+    if (m->base == R_RSP || m->base == R_RBP) {
+        m->seg = S_SS;
+    }
+    return p;
+}
+
+INLINE const uint8_t *take_imm64(const uint8_t *p, unsigned kind, unsigned opsize, int64_t *imm)
+{
+    typedef int16_t __attribute__((aligned(1), may_alias)) int16_any;
+    typedef int32_t __attribute__((aligned(1), may_alias)) int32_any;
+    typedef int64_t __attribute__((aligned(1), may_alias)) int64_any;
+
+    if (kind == IK_UB) {
+        *imm = *p;
+        return p + 1;
+    }
+    if (kind != IK_Z && kind != IK_V) {
+        *imm = (int8_t)*p;
+        return p + 1;
+    }
+    if (opsize == 2) {
+        *imm = *(const int16_any *)p;
+        return p + 2;
+    }
+    if (opsize == 8 && kind == IK_V) {
+        *imm = *(const int64_any *)p;
+        return p + 8;
+    }
+    *imm = *(const int32_any *)p;
+    return p + 4;
+}
+
+/*
+ * [66] [REX] opcode [ModRM...] [immediate] where the row depends on nothing else and its operands are plain; 15 bytes are
+ * there.  False: something else, for decode(), which would come to the same result in all cases.
+ */
+INLINE bool decode_usual(const uint8_t *bytes, uint64_t ip, struct dec_insn *in)
+{
+    const uint8_t *p = bytes;
+    struct ea64 m = { REG_NONE, REG_NONE, 0, S_DS, 0 };
+    unsigned op = *p++, rex = 0, pfx66 = 0, map = 0, modrm = 0, mod = 0, reg = 0, rm = 0;
+    int64_t imm = 0;
+
+    if (op == 0x66) {
+        pfx66 = 1;
+        op = *p++;
+    }
+    if ((op & 0xf0) == 0x40) {
+        rex = op;
+        op = *p++;
+    }
+    if (op == 0x0f) {
+        map = 1;
+        op = *p++;
+    }
+    const struct bucket *bucket = &opcodes[map][op];   /* other prefixes and escapes have no rows */
+    bool has_modrm = bucket->kind & BK_MODRM, has_mem = false;
+    if (has_modrm) {
+        modrm = *p++;
+        mod = modrm >> 6;
+        reg = (modrm >> 3 & 7) | (rex & 4) << 1;
+        rm = (modrm & 7) | (rex & 1) << 3;
+        has_mem = mod != 3;
+        if (bucket->kind & BK_GROUP) {
+            bucket = &groups[bucket->first][(mod == 3) << 3 | (modrm >> 3 & 7)];
+        }
+    }
+    const struct row_aux *a = &aux[bucket->row];
+    if (!(bucket->kind & BK_SURE64) || !a->usual) {
+        return false;
+    }
+    unsigned w = rex >> 3 & 1, opsize = a->opsize64[w | pfx66 << 1], imm_size = 0, mem_size = 0;
+    if (has_mem) {
+        p = take_ea64(p, modrm, rex, &m);
+        mem_size = a->mem_size == OS_V ? opsize : fixed_size[a->mem_size];
+    } else {
+        rm &= a->rm_mask;
+    }
+    if (a->flags & AX_OPREG) {
+        rm = (op & 7) | (rex & 1) << 3;
+    }
+    if (a->imm) {
+        const uint8_t *q = take_imm64(p, a->imm, opsize, &imm);
+        imm_size = (unsigned)(q - p);
+        p = q;
+    }
+    init_insn(in, ip, 2);
+    in->row = &insn_rows[bucket->row];
+    in->len = (uint8_t)(p - bytes);
+    in->opsize = (uint8_t)opsize;
+    in->pfx66 = (uint8_t)pfx66;
+    in->rex = (uint8_t)rex;
+    in->vex_w = (uint8_t)w;
+    in->map = (uint8_t)map;
+    in->opcode = (uint8_t)op;
+    in->modrm = (uint8_t)modrm;
+    in->mod = (uint8_t)mod;
+    in->reg = (uint8_t)(reg & a->reg_mask);
+    in->rm = (uint8_t)rm;
+    in->imm_size = (uint8_t)imm_size;
+    in->disp = m.disp;
+    in->imm = imm;
+    if (has_mem) {
+        in->base = (uint8_t)m.base;
+        in->index = (uint8_t)m.index;
+        in->scale = (uint8_t)m.scale;
+        in->seg = (uint8_t)m.seg;
+        in->has_mem = 1;
+        in->mem_size = (uint8_t)mem_size;
+        in->mem_acc = a->mem_acc;
+    }
+    return true;
+}
+
+static enum dec_status __attribute__((noinline)) decode_any(const uint8_t *bytes, size_t avail, uint64_t ip, int mode,
+                                                            bool real_or_vm, struct dec_insn *out)
 {
     struct cursor k = { bytes, bytes + (avail < 15 ? avail : 15) };
     enum dec_status st;
@@ -703,4 +864,13 @@ enum dec_status dec_decode(const uint8_t *bytes, size_t avail, uint64_t ip, int 
         st = DEC_TOO_LONG;
     }
     return st;
+}
+
+enum dec_status dec_decode(const uint8_t *bytes, size_t avail, uint64_t ip, int mode, bool real_or_vm,
+                           struct dec_insn *out)
+{
+    if (mode == 2 && avail >= 15 && decode_usual(bytes, ip, out)) {
+        return DEC_OK;
+    }
+    return decode_any(bytes, avail, ip, mode, real_or_vm, out);
 }

@@ -147,27 +147,32 @@ struct insn_row {
 struct dec_insn {
     const struct insn_row *row;
     uint64_t ip;          /* EIP/RIP of the first byte (offset in CS, not linear) */
-    uint8_t len;
-    uint8_t opsize;       /* effective operand size 2, 4, 8 (1 is per operand) */
+    /* Nearly always the same in 64-bit code: one store. */
     uint8_t adsize;       /* effective address size 2, 4, 8 */
     uint8_t mode;         /* code size: 0 = 16, 1 = 32, 2 = 64 bit */
-    uint8_t seg;          /* segment of the memory operand after overrides and defaults */
     uint8_t seg_override; /* an effective override prefix was present */
     uint8_t lock;
     uint8_t rep;          /* 0, 0xf2, 0xf3: the last of them, also when it is a mandatory prefix */
+    uint8_t vex;          /* 0, 2, 3 = VEX length */
+    uint8_t vex_l;
+    uint8_t vex_pp;
+    /* The memory operand. */
+    uint8_t base, index, scale; /* REG_NONE / EA_RIP; 16-bit forms are mapped (BX+SI: base 3, index 6); scale 0..3 */
+    uint8_t seg;          /* its segment after overrides and defaults */
+    uint8_t has_mem;      /* it is present (mod != 3, or moffs) */
+    uint8_t mem_size;     /* its size in bytes (0 if not fixed) */
+    uint8_t mem_acc;      /* OA_R / OA_W / OA_RW; 0 = address only (LEA, NOP) */
+    uint8_t vvvv;         /* already inverted */
+
+    uint8_t len;
+    uint8_t opsize;       /* effective operand size 2, 4, 8 (1 is per operand) */
     uint8_t pfx66;
     uint8_t rex;          /* raw REX (0x40..0x4f) or 0 */
-    uint8_t vex;          /* 0, 2, 3 = VEX length */
-    uint8_t vex_l, vex_w; /* vex_w = REX.W too */
-    uint8_t vex_pp, vvvv; /* vvvv already inverted */
+    uint8_t vex_w;        /* REX.W too */
     uint8_t map, opcode;
     uint8_t modrm, mod;
     uint8_t reg, rm;      /* with REX.R / REX.B; rm also serves OL_OPREG. Byte registers: see dec_is_high8() */
-    uint8_t base, index, scale; /* memory operand: REG_NONE / EA_RIP; 16-bit forms are mapped (BX+SI: base 3, index 6); scale 0..3 */
     uint8_t is4;
-    uint8_t has_mem;      /* a memory operand is present (mod != 3, or moffs) */
-    uint8_t mem_size;     /* its size in bytes (0 if not fixed) */
-    uint8_t mem_acc;      /* OA_R / OA_W / OA_RW; 0 = address only (LEA, NOP) */
     uint8_t imm_size;     /* bytes of the (first) immediate in the encoding */
     int64_t disp;         /* sign-extended; RIP-relative: displacement only */
     int64_t imm, imm2;

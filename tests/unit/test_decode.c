@@ -122,6 +122,56 @@ static int check_limits(void)
     return bad;
 }
 
+static const char *differ(const uint8_t *code)
+{
+    struct dec_insn fast, slow;
+
+    memset(&fast, 0, sizeof(fast));
+    memset(&slow, 0, sizeof(slow));
+    if (dec_decode(code, 15, 0x1234, 2, false, &fast) != DEC_OK || fast.len == 15) {
+        return NULL;
+    }
+    if (dec_decode(code, fast.len, 0x1234, 2, false, &slow) != DEC_OK) {
+        return "refused";
+    }
+    return memcmp(&fast, &slow, sizeof(fast)) ? "another instruction" : NULL;
+}
+
+/* With 15 bytes at hand most instructions of 64-bit code take a path of their own; with just their own bytes none does. */
+static int check_usual(void)
+{
+    static const uint8_t starts[][3] = { { 0 }, { 0x66 }, { 0x48 }, { 0x45 }, { 0x66, 0x4f }, { 0x48, 0x66 }, { 0xf3 },
+                                         { 0x64 }, { 0xf0 }, { 0x67 }, { 0x40, 0x42 } };
+    uint64_t rnd = 88172645463325252ull;
+    int bad = 0;
+
+    for (unsigned i = 0; i < 400000; i++) {
+        const uint8_t *start = starts[i % (sizeof(starts) / sizeof(starts[0]))];
+        uint8_t code[16], *p = code;
+        const char *what;
+
+        while (*start && p < code + 2) {
+            *p++ = *start++;
+        }
+        if (i & 0x800) {
+            *p++ = 0x0f;
+        }
+        *p++ = (uint8_t)(i >> 3);
+        for (; p < code + sizeof(code); p++) {
+            rnd ^= rnd << 13;
+            rnd ^= rnd >> 7;
+            rnd ^= rnd << 17;
+            *p = (uint8_t)(rnd >> 32);
+        }
+        what = differ(code);
+        if (what) {
+            printf("%02x %02x %02x %02x %02x: %s with no bytes behind it\n", code[0], code[1], code[2], code[3], code[4], what);
+            bad++;
+        }
+    }
+    return bad;
+}
+
 static void report_speed(void)
 {
     static const uint8_t code[] = {
@@ -155,7 +205,7 @@ int main(void)
     for (unsigned i = 0; i < insn_row_count; i++) {
         bad += check_row(i);
     }
-    bad += check_fallback("f3 0f bc c1", "bsf") + check_fallback("f3 0f bd c1", "bsr") + check_limits();
+    bad += check_fallback("f3 0f bc c1", "bsf") + check_fallback("f3 0f bd c1", "bsr") + check_limits() + check_usual();
     printf("%zu cases, %u rows, %d bad\n", sizeof(cases) / sizeof(cases[0]), insn_row_count, bad);
     report_speed();
     return bad != 0;
