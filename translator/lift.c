@@ -9,22 +9,32 @@
 #include "translator/desc.h"
 #include "translator/ir.h"
 #include "translator/mem.h"
+#include "translator/row_facts.h"
 #include "translator/svm.h"
+
+/* A byte of struct ir_op in the 64-bit word that it is part of. */
+#define AT(field, byte) ((byte) << offsetof(struct ir_op, field) % 8 * 8)
+_Static_assert(offsetof(struct ir_op, dst) < 8 && offsetof(struct ir_op, src) < 8 && IR_NOREG == 0xff &&
+               offsetof(struct ir_op, is_site) / 8 == 1 && offsetof(struct ir_op, stores) / 8 == 3 &&
+               offsetof(struct ir_op, quiet) / 8 == 3 && offsetof(struct ir_op, imm) == 32, "put()");
 
 static inline __attribute__((always_inline)) struct ir_op *put(struct ir_block *b, enum ir_opcode op,
                                                                const struct dec_insn *in)
 {
-    struct ir_op *o = &b->ops[b->n_ops];
+    uint64_t site = op == IR_ADDR || op == IR_PROBE || op == IR_NATIVE || op == IR_LD || op == IR_ST || op == IR_STI ||
+                    op == IR_HELPER || op == IR_HELPER_X || op == IR_RAISE;
+    uint64_t stores = op == IR_ST || op == IR_STI, quiet = op == IR_LEA || op == IR_MOV || op == IR_ADDI || op == IR_LDC;
+    unsigned n = b->n_ops;
+    struct ir_op *o = &b->ops[n];
+    any64 *word = (any64 *)(void *)o;
 
-    b->n_ops += b->n_ops < IR_MAX_OPS - 1;
-    xbt_zero(o, offsetof(struct ir_op, rc));
-    o->op = (uint8_t)op;
+    b->n_ops = n + (n < IR_MAX_OPS - 1);
+    word[0] = op | AT(dst, 0xffull) | AT(src, 0xffull);
+    word[1] = AT(is_site, site);
+    word[2] = 0;
+    word[3] = AT(stores, stores) | AT(quiet, quiet);
+    o->imm = 0;
     o->in = in;
-    o->dst = o->src = IR_NOREG;
-    o->is_site = op == IR_ADDR || op == IR_PROBE || op == IR_NATIVE || op == IR_LD || op == IR_ST || op == IR_STI ||
-                 op == IR_HELPER || op == IR_HELPER_X || op == IR_RAISE;
-    o->stores = op == IR_ST || op == IR_STI;
-    o->quiet = op == IR_LEA || op == IR_MOV || op == IR_ADDI || op == IR_LDC;
     return o;
 }
 
@@ -227,7 +237,7 @@ static int mode_fault(const struct guest_cpu *c, const struct ir_block *b, const
     return -1;
 }
 
-static void lift_native(struct ir_block *b, const struct dec_insn *in)
+static inline void lift_native(struct ir_block *b, const struct dec_insn *in)
 {
     const struct insn_row *row = in->row;
 
@@ -578,7 +588,7 @@ static void without_bit_count(const struct guest_cpu *c, struct ir_block *b, con
     }
 }
 
-bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
+static bool __attribute__((noinline)) lift_any(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
 {
     if (in->row->feat) {
         without_bit_count(c, b, in);
@@ -661,4 +671,15 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
         lift_raise(b, EXC_UD, false);
         return true;
     }
+}
+
+bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
+{
+    /* Most instructions: no mode forbids them, and they are what they are. */
+    if (facts_of(in)->simple && !(b->key.hflags & HF_NESTED)) {
+        put(b, IR_INSN, in);
+        lift_native(b, in);
+        return false;
+    }
+    return lift_any(c, b, in);
 }

@@ -167,17 +167,17 @@ static uint8_t site_kind(struct ir_block *b, struct fl_state *s, bool host_visib
     return SK_ENV;
 }
 
+/* Behind an instruction that stores. */
 static void end_of_insn(struct ir_block *b, struct fl_state *s)
 {
-    if (s->store >= 0) {
-        struct ir_op *o = &b->ops[s->store];
-        if (o->op == IR_NATIVE && s->prod == s->store) {
-            o->site_after = SK_HOST;    /* the commit path joins before they are saved */
-        } else {
-            o->site_after = site_kind(b, s, false, &o->rc_after);
-        }
-        s->store = -1;
+    struct ir_op *o = &b->ops[s->store];
+
+    if (o->op == IR_NATIVE && s->prod == s->store) {
+        o->site_after = SK_HOST;    /* the commit path joins before they are saved */
+    } else {
+        o->site_after = site_kind(b, s, false, &o->rc_after);
     }
+    s->store = -1;
 }
 
 static void visit_exit(struct ir_block *b, struct fl_state *s, struct ir_op *o)
@@ -212,17 +212,14 @@ static inline void overwrite(struct fl_state *s, const struct ir_op *o)
 static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
 {
     struct ir_op *o = &b->ops[k];
-    unsigned attr = o->hostmap ? 0 : ir_op_attr[o->op];
+    unsigned attr = ir_op_attr[o->op];
     uint16_t reads = o->fl_read, writes = o->fl_write;
     bool enable = !s->opt->no_flags, exit = is_exit_op(o);
 
     if (o->op == IR_ADDR) {
-        s->direct = o->hostmap;
+        s->direct = false;
     }
-    if (s->store >= 0 && (exit || o->op == IR_INSN)) {
-        if (o->op == IR_INSN) {
-            end_of_insn(b, s);
-        }
+    if (exit) {
         s->store = -1;      /* a store in the block's last instruction needs no state after it */
     }
     if (writes && ((writes & FL_STATUS) != FL_STATUS || o->fl_maybe) && (s->opt->no_dead_flags || !dead_after(b, k))) {
@@ -275,7 +272,13 @@ static bool run(struct ir_block *b, const struct xbt_options *opt)
 
         if (o->quiet) {
             overwrite(&s, o);
-        } else if (o->op != IR_INSN || s.store >= 0) {
+        } else if (o->op == IR_INSN) {
+            if (__builtin_expect(s.store >= 0, 0)) {
+                end_of_insn(b, &s);
+            }
+        } else if (o->hostmap) {
+            s.direct = true;            /* an address only */
+        } else {
             visit(b, &s, k);
         }
     }

@@ -89,6 +89,8 @@ static void work_out(struct row_facts *f, const struct insn_row *r)
     f->rep = r->pfx == PX_F2 ? 0xf2 : r->pfx == PX_F3 ? 0xf3 : 0;
     f->modrm = r->attr & IA_MODRM;
     f->x87 = r->attr & IA_X87;
+    f->simple = (r->cls == CL_NATIVE || (r->cls == CL_MOV && r->op[1].loc != OL_IMM)) && !r->feat &&
+                !(r->attr & (IA_AVX | IA_SSE | IA_MMX | IA_X87 | IA_CPL0));
     f->escapes = r->map > 1 ? 2 : r->map;
     f->escape = r->map == 2 ? 0x380f : r->map == 3 ? 0x3a0f : 0x0f;
 }

@@ -29,6 +29,7 @@ struct row_facts {
     uint8_t rep;       /* 0, 0xf2, 0xf3: part of the opcode */
     uint8_t escapes;   /* number of escape bytes: 0, 1, 2 */
     bool modrm, x87;   /* IA_MODRM, IA_X87 */
+    bool simple;       /* native in every mode that it decodes in */
     uint16_t escape;   /* those */
 };
 

@@ -92,6 +92,11 @@ static bool decode_next(struct guest_cpu *c, struct ir_block *b, struct fetch *f
                         uint64_t ip, uint64_t lin, enum dec_status *st)
 {
     struct dec_insn *in = &b->insns[b->n_insns];
+
+    if (__builtin_expect(f->code64 && page->host && (lin & 0xfff) <= 4096 - MAX_LEN, 1)) {
+        *st = dec_decode(page->host + (lin & 0xfff), MAX_LEN, ip, 2, f->real, in);
+        return true;
+    }
     uint64_t room = f->code64 ? MAX_LEN : ip > b->key.cs_limit ? 0 : b->key.cs_limit - ip + 1;
 
     if (page->host) {
@@ -138,7 +143,7 @@ static void cover(struct ir_block *b, int off, unsigned len)
     if (off + (int)len > (int)b->guest_size) {
         b->guest_size = (unsigned)(off + (int)len);
     }
-    if (-off > (int)b->guest_before) {
+    if (__builtin_expect(-off > (int)b->guest_before, 0)) {
         b->guest_before = (unsigned)-off;
     }
 }
@@ -238,8 +243,16 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
         if (ends) {
             return;
         }
-        bool jumped = b->followed, fresh = next_insn(b, &off, &ip, in->len, f.code64);
-        if (!fresh || b->n_insns >= max || f.crossed || single || (!jumped && ((lin + in->len) & 0xfff) == 0)) {
+        bool stop = b->n_insns >= max || f.crossed || single;
+        if (__builtin_expect(b->followed | b->backward, 0)) {
+            stop |= !b->followed && ((lin + in->len) & 0xfff) == 0;
+            stop |= !next_insn(b, &off, &ip, in->len, f.code64);
+        } else {
+            ip = f.code64 ? ip + in->len : (uint32_t)(ip + in->len);
+            off += in->len;
+            stop |= ((lin + in->len) & 0xfff) == 0;
+        }
+        if (stop) {
             lift_end(b, ip);
             return;
         }

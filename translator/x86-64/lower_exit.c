@@ -27,6 +27,12 @@ bool lower_is_waiting_loop(const struct ir_block *ir)
 {
     bool self = false, reads = false;
 
+    for (unsigned slot = 0; slot < ir->n_exits; slot++) {
+        self |= ir->exit_ip[slot] == ir->ip;
+    }
+    if (!self) {
+        return false;
+    }
     for (unsigned i = 0; i < ir->n_ops; i++) {
         const struct ir_op *o = &ir->ops[i];
         reads |= o->op == IR_ADDR;
@@ -34,10 +40,7 @@ bool lower_is_waiting_loop(const struct ir_block *ir)
             return false;
         }
     }
-    for (unsigned slot = 0; slot < ir->n_exits; slot++) {
-        self |= ir->exit_ip[slot] == ir->ip;
-    }
-    return self && reads;
+    return reads;
 }
 
 static bool is_backward(const struct lower *l, uint64_t lip)
