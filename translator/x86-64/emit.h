@@ -204,7 +204,7 @@ X64_INLINE void x64_op_rr(struct x64_buf *b, unsigned size, unsigned op, unsigne
 }
 X64_INLINE void x64_op_rm(struct x64_buf *b, unsigned size, unsigned op, unsigned reg, struct x64_mem m)
 {
-    if (X64_CONST(size) && X64_CONST(op) && X64_CONST(m.base) && X64_CONST(m.index) && X64_CONST(m.disp)) {
+    if (X64_CONST(size) && X64_CONST(op) && X64_CONST(m.base) && X64_CONST(m.index)) {
         x64_end(b, x64_put_rm(x64_begin(b), size, op, reg, m));
     } else {
         x64_op_rm_any(b, size, op, reg, m);
@@ -288,7 +288,7 @@ X64_INLINE void x64_alu_ri(struct x64_buf *b, unsigned alu, unsigned size, unsig
 void x64_alu_mi_any(struct x64_buf *b, unsigned alu, unsigned size, struct x64_mem m, int32_t imm);
 X64_INLINE void x64_alu_mi(struct x64_buf *b, unsigned alu, unsigned size, struct x64_mem m, int32_t imm)
 {
-    if (X64_CONST(alu) && X64_CONST(size) && X64_CONST(imm) && X64_CONST(m.base) && X64_CONST(m.index)) {
+    if (X64_CONST(alu) && X64_CONST(size) && X64_CONST(imm) && X64_CONST(m.index)) {
         x64_end(b, x64_put_alu_imm(x64_put_rm(x64_begin(b), size, x64_alu_imm_op(size, imm), alu, m), size, imm));
     } else {
         x64_alu_mi_any(b, alu, size, m, imm);

@@ -22,16 +22,6 @@ void lower_record(struct lower *l, uint8_t *pc, int guest_off, unsigned kind, co
     }
 }
 
-void lower_call_thunk(struct lower *l, unsigned thunk)
-{
-    x64_op_rm(&l->b, 4, 0xff, 2, thunk_slot(thunk));
-}
-
-void lower_jmp_thunk(struct lower *l, unsigned thunk)
-{
-    x64_jmp_m(&l->b, thunk_slot(thunk));
-}
-
 /* Guest register or temporary r is about to be in r10, if it has no register of its own. */
 static void r10_loads(struct lower *l, unsigned r)
 {
@@ -251,16 +241,6 @@ void lower_set_rip(struct lower *l, uint64_t ip)
     }
 }
 
-void lower_at_insn_of(struct lower *l, unsigned index)
-{
-    while (l->ir->ops[index].op != IR_INSN) {
-        index--;
-    }
-    const struct dec_insn *in = l->ir->ops[index].in;
-    l->guest_off = (int)(int64_t)(in->ip - l->ir->ip);
-    l->next_off = l->guest_off + in->len;
-}
-
 static void lower_helper(struct lower *l, const struct ir_op *o)
 {
     unsigned pos = 0;
@@ -327,18 +307,17 @@ static unsigned use_end(const struct ir_block *ir, unsigned i)
     return i;
 }
 
-static void close_cold(struct lower *l, unsigned i)
+static inline void close_cold(struct lower *l, unsigned i)
 {
-    if (l->open_cold >= 0 && l->cold[l->open_cold].use_end == i) {
+    if (__builtin_expect(l->close_at == i, 0) && l->open_cold >= 0) {
         l->cold[l->open_cold].after = x64_here(&l->b);
         l->open_cold = -1;
+        l->close_at = NOT_YET;
     }
 }
 
-static void lower_one(struct lower *l, unsigned i)
+static inline void lower_one(struct lower *l, const struct ir_op *o, unsigned i)
 {
-    const struct ir_op *o = &l->ir->ops[i];
-
     close_cold(l, i);
     if (o->op == IR_INSN) {
         l->guest_off = (int)(int64_t)(o->in->ip - l->ir->ip);
@@ -362,6 +341,7 @@ static void lower_one(struct lower *l, unsigned i)
         struct cold *k = &l->cold[l->open_cold];
         k->use = (uint16_t)i;
         k->use_end = (uint16_t)use_end(l->ir, i);
+        l->close_at = k->use_end;
     }
     lower_op(l, o);
     if (o->gprs) {
@@ -533,8 +513,8 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     lower_call_entry(l);
     l->tbw->entry = l->b.p;
     lower_entry(l);
-    for (unsigned i = 0; i < ir->n_ops; i++) {
-        lower_one(l, i);
+    for (unsigned i = 0, n = ir->n_ops; i < n; i++) {
+        lower_one(l, &ir->ops[i], i);
     }
     lower_loop_exits(l);
     l->tbw->hot_size = (uint32_t)(l->b.p - l->tbw->entry);

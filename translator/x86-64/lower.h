@@ -16,12 +16,19 @@
 
 #define MAX_COLD (IR_MAX_INSNS * 3)
 #define MAX_RECS (IR_MAX_INSNS * 8)
+#define NOT_YET  (~0u)
 
 enum cold_kind { COLD_ACCESS, COLD_EXIT, COLD_UNLINKED, COLD_LOOKUP, COLD_LEAVE, COLD_DONE };
 
 struct cold {
     uint8_t kind;
+    uint8_t reg;             /* COLD_LEAVE: holds the indirect target */
     uint16_t op;             /* index of the ADDR / exit op */
+    int guest_off, next_off; /* as in struct lower, there */
+    struct x87_last x87;     /* as lower.x87, at the ADDR */
+    uint8_t *branch;         /* COLD_EXIT: rel32 field of the branch to the stub */
+    uint8_t *no[2];          /* COLD_LOOKUP, COLD_LEAVE: what leads there */
+    /* COLD_ACCESS only, the rest: */
     uint16_t use, use_end;   /* ops to repeat on the bounce buffer: [use, use_end) */
     uint8_t *seg[3];         /* jumps to the segment fault */
     uint8_t *unaligned;      /* jump to the crossing check */
@@ -29,12 +36,8 @@ struct cold {
     uint8_t *miss, *cross, *misaligned; /* jumps to the slow access */
     uint8_t *resume;         /* the op that uses the address */
     uint8_t *after;          /* behind the ops [use, use_end) */
-    uint8_t *branch;         /* COLD_EXIT: rel32 field of the branch to the stub */
-    uint8_t *no[2];          /* COLD_LOOKUP, COLD_LEAVE: what leads there */
-    uint8_t reg;             /* COLD_LEAVE: holds the indirect target */
     uint8_t *leave_window;   /* jump from a window access whose page is another one */
     bool close_window;       /* there: a load looks up the read table, but stores may follow in the window */
-    struct x87_last x87;     /* as lower.x87, at the ADDR */
 };
 
 /*
@@ -72,6 +75,7 @@ struct lower {
     const struct xbt_options *opt;
     unsigned n_cold, n_recs;
     int open_cold;           /* ADDR whose ops are being emitted; -1 none */
+    unsigned close_at;       /* op that its `after` is in front of; NOT_YET: not known */
     int guest_off;           /* of the current instruction from the block's start */
     int next_off;            /* of the one behind it */
     bool fast_pext, bextr;
@@ -97,15 +101,15 @@ static inline unsigned host_reg(unsigned g)
 {
     return g == R_RSP ? X_R8 : g >= R_R8 && g <= R_R11 ? X_NONE : g;
 }
-static inline struct x64_mem gpr_slot(unsigned g)
+X64_INLINE struct x64_mem gpr_slot(unsigned g)
 {
     return x64_env(offsetof(struct guest_cpu, r8_11) + 8 * (g - R_R8));
 }
-static inline struct x64_mem tmp_slot(unsigned t)
+X64_INLINE struct x64_mem tmp_slot(unsigned t)
 {
     return x64_env(offsetof(struct guest_cpu, spill) + 8 * (t - IR_T0));
 }
-static inline struct x64_mem thunk_slot(unsigned th)
+X64_INLINE struct x64_mem thunk_slot(unsigned th)
 {
     return x64_env(th < TH_NEAR ? offsetof(struct guest_cpu, thunk) + 8 * th
                                 : offsetof(struct guest_cpu, more_thunks) + 8 * (th - TH_NEAR));
@@ -122,14 +126,24 @@ void lower_op(struct lower *l, const struct ir_op *o);
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch);
 /* The same for a reader who takes any register: where a copy is, or r9. */
 unsigned lower_any(struct lower *l, unsigned r);
-void lower_call_thunk(struct lower *l, unsigned thunk);
-void lower_jmp_thunk(struct lower *l, unsigned thunk);
+X64_INLINE void lower_call_thunk(struct lower *l, unsigned thunk)
+{
+    x64_op_rm(&l->b, 4, 0xff, 2, thunk_slot(thunk));
+}
+X64_INLINE void lower_jmp_thunk(struct lower *l, unsigned thunk)
+{
+    x64_jmp_m(&l->b, thunk_slot(thunk));
+}
 /* dst := a linear address that moves with the block's; no flags. */
 void lower_mov_lip(struct lower *l, unsigned dst, uint64_t lip);
 /* cpu->rip := ip; r10 may be used, flags are not. */
 void lower_set_rip(struct lower *l, uint64_t ip);
-/* Cold code comes out of order: set guest_off and next_off to the instruction that op `index` belongs to. */
-void lower_at_insn_of(struct lower *l, unsigned index);
+/* Cold code comes out of order: set guest_off and next_off to the instruction that it belongs to. */
+static inline void lower_at_insn_of(struct lower *l, const struct cold *k)
+{
+    l->guest_off = k->guest_off;
+    l->next_off = k->next_off;
+}
 /* cpu->stat[stat]++; clobbers flags. */
 void lower_count(struct lower *l, unsigned stat);
 /* lower_flags.c */
@@ -191,7 +205,24 @@ void lower_cold_unlinked(struct lower *l, const struct cold *k);
 void lower_cold_lookup(struct lower *l, const struct cold *k);
 /* An indirect target that is not in the jump cache, or something is pending. */
 void lower_cold_leave(struct lower *l, const struct cold *k);
-void lower_add_cold(struct lower *l, const struct cold *k);
+/* Cold code of the current instruction, other than COLD_ACCESS. */
+X64_INLINE void lower_add_cold(struct lower *l, const struct cold *k)
+{
+    if (l->n_cold == MAX_COLD) {
+        l->b.overflow = true;
+        return;
+    }
+    struct cold *to = &l->cold[l->n_cold++];
+    to->kind = k->kind;
+    to->reg = k->reg;
+    to->op = k->op;
+    to->guest_off = l->guest_off;
+    to->next_off = l->next_off;
+    to->x87 = k->x87;
+    to->branch = k->branch;
+    to->no[0] = k->no[0];
+    to->no[1] = k->no[1];
+}
 uint8_t *lower_check_page(struct lower *l, struct tb_exit *x, unsigned tmp);
 void lower_leave(struct lower *l, struct tb_exit *x, uint8_t *const *out, unsigned n_out, const struct recipe *rc);
 /* Linear address of the target of exit `slot`. */

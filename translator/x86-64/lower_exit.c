@@ -48,15 +48,6 @@ static bool is_backward(const struct lower *l, uint64_t lip)
     return lip <= l->ir->lip + (uint64_t)(int64_t)l->guest_off || l->waits || l->ir->backward;
 }
 
-void lower_add_cold(struct lower *l, const struct cold *k)
-{
-    if (l->n_cold == MAX_COLD) {
-        l->b.overflow = true;
-        return;
-    }
-    l->cold[l->n_cold++] = *k;
-}
-
 /* cpu->cp[] still says what it said when x was linked?  Returns the disp8 of the branch if not. */
 uint8_t *lower_check_page(struct lower *l, struct tb_exit *x, unsigned tmp)
 {
@@ -164,7 +155,7 @@ static void patch_here(struct lower *l, uint8_t *field)
 
 void lower_cold_unlinked(struct lower *l, const struct cold *k)
 {
-    lower_at_insn_of(l, k->op);
+    lower_at_insn_of(l, k);
     unlinked(l, k->op, NULL, 0);
 }
 
@@ -309,24 +300,29 @@ static void lower_indirect(struct lower *l, unsigned index)
     lower_add_cold(l, &k);
 }
 
-void lower_cold_leave(struct lower *l, const struct cold *k)
+static void cold_leave(struct lower *l, const struct cold *k)
 {
-    lower_at_insn_of(l, k->op);
     patch_here(l, k->no[0]);
     patch_here(l, k->no[1]);
     x64_mov_mr(&l->b, 8, X64_ENV(rip), k->reg);
     leave_indirect(l, l->ir->ops[k->op].in);
 }
 
+void lower_cold_leave(struct lower *l, const struct cold *k)
+{
+    lower_at_insn_of(l, k);
+    cold_leave(l, k);
+}
+
 void lower_cold_lookup(struct lower *l, const struct cold *k)
 {
     struct cold leave = { .kind = COLD_LEAVE, .op = k->op, .reg = X_R9 };
 
-    lower_at_insn_of(l, k->op);
+    lower_at_insn_of(l, k);
     patch_here(l, k->no[0]);
     lookup(l, X_R9, leave.no);
     x64_jmp_m(&l->b, x64_at(X_R11, offsetof(struct jc_entry, host)));
-    lower_cold_leave(l, &leave);
+    cold_leave(l, &leave);
 }
 
 void lower_exit_op(struct lower *l, unsigned index)
@@ -359,13 +355,13 @@ void lower_exit_op(struct lower *l, unsigned index)
 
 bool lower_exit_is_backward(struct lower *l, const struct cold *k)
 {
-    lower_at_insn_of(l, k->op);
+    lower_at_insn_of(l, k);
     return is_backward(l, lower_exit_lip(l, l->ir->ops[k->op].slot));
 }
 
 void lower_cold_exit(struct lower *l, struct cold *k)
 {
-    lower_at_insn_of(l, k->op);
+    lower_at_insn_of(l, k);
     lower_forget(l);
     emit_stub(l, k->op, k->branch);
 }

@@ -445,7 +445,9 @@ void lower_addr(struct lower *l, unsigned index)
         return;
     }
     struct cold *k = &l->cold[l->n_cold];
-    *k = (struct cold) { .kind = COLD_ACCESS, .op = (uint16_t)index, .x87 = l->x87 };
+    *k = (struct cold) {
+        .kind = COLD_ACCESS, .op = (uint16_t)index, .guest_off = l->guest_off, .next_off = l->next_off, .x87 = l->x87,
+    };
     l->open_cold = (int)l->n_cold++;
 
     if (window_fits(l, o)) {
@@ -506,7 +508,7 @@ void lower_cold_access(struct lower *l, struct cold *k)
     lower_forget(l);
     l->opnd = slow_operand();
     l->direct = false;
-    lower_at_insn_of(l, k->op);
+    lower_at_insn_of(l, k);
 
     if (k->unaligned) {
         patch_here(b, k->unaligned);
