@@ -41,7 +41,8 @@ struct row_aux {
     uint8_t mod_ignored;         /* MOV CR/DR: always the register form */
     uint8_t opsize64[4];         /* operand size in 64-bit mode, by W | (66 prefix) << 1 */
     uint8_t usual;               /* decode_usual() knows its operands */
-};
+    const struct insn_row *row;
+} __attribute__((aligned(32)));
 struct match {
     uint16_t allow, row;
     uint8_t exact;               /* whole ModRM byte, 0 = any */
@@ -51,7 +52,7 @@ struct bucket {
     uint8_t count;
     uint8_t kind;
     uint16_t row;                /* with BK_SURE, BK_SURE64 */
-};
+} __attribute__((aligned(8)));
 /* SURE: the first row allows everything, SURE64: in 64-bit mode. */
 enum { BK_MODRM = 1, BK_GROUP = 2, BK_SURE64 = 8, BK_SURE = 16 };
 
@@ -154,6 +155,7 @@ static void build_aux(unsigned i)
         a->flags |= AX_NATURAL;
     }
     a->usual = is_usual(a);
+    a->row = r;
     for (unsigned n = 0; n < 4; n++) {
         a->opsize64[n] = (a->flags & AX_NATURAL) || (n & 1) || (r->attr & IA_F64) ? 8 : n & 2 ? 2
                          : r->attr & IA_D64 ? 8 : 4;
@@ -626,7 +628,7 @@ INLINE enum dec_status take_operands(struct cursor *k, struct dec_insn *in, unsi
 {
     const struct row_aux *a = &aux[row];
 
-    in->row = &insn_rows[row];
+    in->row = a->row;
     in->reg &= a->reg_mask;
     if (a->flags & AX_OPREG) {
         in->rm = (uint8_t)((in->opcode & 7) | b);
@@ -824,7 +826,7 @@ INLINE bool decode_usual(const uint8_t *bytes, uint64_t ip, struct dec_insn *in)
         p = q;
     }
     init_insn(in, ip, 2);
-    in->row = &insn_rows[bucket->row];
+    in->row = a->row;
     in->len = (uint8_t)(p - bytes);
     in->opsize = (uint8_t)opsize;
     in->pfx66 = (uint8_t)pfx66;

@@ -16,39 +16,9 @@ const uint8_t ir_op_attr[IR_COUNT] = {
 #undef IR_OP
 };
 
-static inline uint32_t gpr_bit(const struct dec_insn *in, unsigned reg, bool byte)
-{
-    return 1u << (byte && dec_is_high8(in, reg) ? reg & 3 : reg & 15);
-}
-
-static uint32_t native_gpr_writes(const struct dec_insn *in)
-{
-    const struct row_facts *f = facts_of(in);
-    uint32_t mask = 0;
-
-    if (f->writes & RF_ALL) {
-        return 0xffff;
-    }
-    if (f->writes & RF_REG) {
-        mask |= gpr_bit(in, in->reg, f->bytes & RF_REG);
-    }
-    if ((f->writes & RF_RM) && (f->opreg || !in->has_mem)) {
-        mask |= gpr_bit(in, in->rm, f->bytes & RF_RM);
-    }
-    if (f->writes & RF_VVVV) {
-        mask |= 1u << in->vvvv;
-    }
-    return mask | (f->writes & RF_ACC ? 1u << R_RAX : 0);
-}
-
-bool ir_native_site(const struct dec_insn *in)
-{
-    return (in->has_mem && in->mem_acc) || facts_of(in)->site;
-}
-
 static bool is_site(const struct ir_op *o)
 {
-    return o->op == IR_NATIVE ? ir_native_site(o->in) : (ir_op_attr[o->op] & IRA_S) && !o->hostmap;
+    return o->op == IR_NATIVE ? native_site(o->in, facts_of(o->in)) : (ir_op_attr[o->op] & IRA_S) && !o->hostmap;
 }
 
 uint32_t ir_gpr_writes(const struct ir_op *op)
@@ -59,7 +29,7 @@ uint32_t ir_gpr_writes(const struct ir_op *op)
     case IR_LOOPDEC:
         return 1u << R_RCX;
     case IR_NATIVE:
-        return native_gpr_writes(op->in);
+        return native_gpr_writes(op->in, facts_of(op->in));
     case IR_HELPER: case IR_HELPER_X:
         return 0xffff;
     default:
@@ -69,7 +39,7 @@ uint32_t ir_gpr_writes(const struct ir_op *op)
 
 static bool is_store(const struct ir_op *o)
 {
-    return o->op == IR_ST || o->op == IR_STI || (o->op == IR_NATIVE && ir_native_stores(o->in));
+    return o->op == IR_ST || o->op == IR_STI || (o->op == IR_NATIVE && native_stores(o->in));
 }
 
 bool ir_has_insn(const struct ir_block *b, uint64_t ip)

@@ -139,13 +139,6 @@ void lift_raise(struct ir_block *b, unsigned vector, bool error0);
 bool ir_has_insn(const struct ir_block *b, uint64_t ip);
 /* GPRs that an op may write, as a mask (conservative). */
 uint32_t ir_gpr_writes(const struct ir_op *op);
-/* Can the host fault in this instruction, re-encoded? */
-bool ir_native_site(const struct dec_insn *in);
-/* Does it write to guest memory? */
-static inline bool ir_native_stores(const struct dec_insn *in)
-{
-    return in->has_mem && (in->mem_acc & OA_W);
-}
 
 /* opt_hostmap.c: before the flag pass. */
 void opt_hostmap(struct ir_block *b);

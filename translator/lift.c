@@ -48,17 +48,22 @@ static inline __attribute__((always_inline)) struct ir_op *put_def(struct ir_blo
     return o;
 }
 
-static struct ir_op *put_native(struct ir_block *b, const struct dec_insn *in)
+static inline struct ir_op *put_native_of(struct ir_block *b, const struct dec_insn *in, const struct row_facts *f)
 {
     struct ir_op *o = put(b, IR_NATIVE, in);
 
-    o->is_site = ir_native_site(in);
-    o->stores = ir_native_stores(in);
-    o->gprs = (uint16_t)ir_gpr_writes(o);
+    o->is_site = native_site(in, f);
+    o->stores = native_stores(in);
+    o->gprs = (uint16_t)native_gpr_writes(in, f);
     o->fl_read = in->row->fl_read;
     o->fl_write = in->row->fl_write;
     o->quiet = !o->is_site && !o->fl_read && !o->fl_write;
     return o;
+}
+
+static void put_native(struct ir_block *b, const struct dec_insn *in)
+{
+    put_native_of(b, in, facts_of(in));
 }
 
 static void put_helper(struct ir_block *b, bool ends, const struct dec_insn *in)
@@ -237,26 +242,36 @@ static int mode_fault(const struct guest_cpu *c, const struct ir_block *b, const
     return -1;
 }
 
-static inline void lift_native(struct ir_block *b, const struct dec_insn *in)
+/* Which flags does a shift or rotation write?  None when its count is 0. */
+static void lift_count(struct ir_op *o, const struct dec_insn *in)
 {
-    const struct insn_row *row = in->row;
+    bool by_imm = in->imm_size == 1;
+    bool by_one = !by_imm && (in->opcode == 0xd0 || in->opcode == 0xd1);
+    unsigned bits = dec_op_size(in, 0) == 8 ? 63 : 31;
 
+    if (by_imm && !(in->imm & bits)) {
+        o->fl_write = 0;
+    } else if (!by_imm && !by_one) {
+        o->fl_maybe = 1;             /* count 0 leaves all flags alone */
+    } else if (by_imm && bits == 31 && dec_op_size(in, 0) < 4) {
+        o->fl_maybe = 1;             /* RCL/RCR by a multiple of size + 1, shifts beyond the size */
+    }
+}
+
+static inline void lift_native_of(struct ir_block *b, const struct dec_insn *in, const struct row_facts *f)
+{
     if (in->has_mem && in->mem_acc) {
         put_addr_insn(b, in, in->mem_size, in->mem_acc, 0);
     }
-    struct ir_op *o = put_native(b, in);
-    if (row->attr & IA_FLDEP) {
-        bool by_imm = in->imm_size == 1;
-        bool by_one = !by_imm && (in->opcode == 0xd0 || in->opcode == 0xd1);
-        unsigned bits = dec_op_size(in, 0) == 8 ? 63 : 31;
-        if (by_imm && !(in->imm & bits)) {
-            o->fl_write = 0;
-        } else if (!by_imm && !by_one) {
-            o->fl_maybe = 1;             /* count 0 leaves all flags alone */
-        } else if (by_imm && bits == 31 && dec_op_size(in, 0) < 4) {
-            o->fl_maybe = 1;             /* RCL/RCR by a multiple of size + 1, shifts beyond the size */
-        }
+    struct ir_op *o = put_native_of(b, in, f);
+    if (in->row->attr & IA_FLDEP) {
+        lift_count(o, in);
     }
+}
+
+static void lift_native(struct ir_block *b, const struct dec_insn *in)
+{
+    lift_native_of(b, in, facts_of(in));
 }
 
 /* dst := the immediate, loaded from guest memory, if it is one that the guest rewrites (tb-store/rewrite.c).  False: it
@@ -520,7 +535,7 @@ static bool can_follow(const struct ir_block *b, const struct dec_insn *in, uint
         (ip < in->ip && b->n_holes)) {
         return false;
     }
-    return ip != in->ip && (off >= (int64_t)b->guest_size || !ir_has_insn(b, ip));
+    return ip != in->ip && (off >= (int64_t)b->guest_size || off < -(int64_t)b->guest_before || !ir_has_insn(b, ip));
 }
 
 static bool lift_branch(const struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
@@ -676,9 +691,11 @@ static bool __attribute__((noinline)) lift_any(struct guest_cpu *c, struct ir_bl
 bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *in)
 {
     /* Most instructions: no mode forbids them, and they are what they are. */
-    if (facts_of(in)->simple && !(b->key.hflags & HF_NESTED)) {
+    const struct row_facts *f = facts_of(in);
+
+    if (f->simple && !(b->key.hflags & HF_NESTED)) {
         put(b, IR_INSN, in);
-        lift_native(b, in);
+        lift_native_of(b, in, f);
         return false;
     }
     return lift_any(c, b, in);

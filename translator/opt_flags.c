@@ -93,6 +93,7 @@ static bool make_recipe(const struct ir_op *o, struct recipe *rc)
     if (op_of[kind] < 0) {
         return false;
     }
+    unsigned bytes = facts_of(in)->bytes;
     for (unsigned i = 0; i < 2; i++) {
         unsigned reg;
         switch (row->op[i].loc) {
@@ -102,7 +103,7 @@ static bool make_recipe(const struct ir_op *o, struct recipe *rc)
         case OL_IMM: imm = true; continue;
         default: return false;
         }
-        if (dec_op_size(in, i) == 1 && dec_is_high8(in, reg)) {
+        if (bytes && dec_is_high8(in, reg)) {
             return false;
         }
         if (i == 0) {
@@ -112,7 +113,7 @@ static bool make_recipe(const struct ir_op *o, struct recipe *rc)
         }
     }
     rc->op = (uint8_t)op_of[kind];
-    rc->size = (uint8_t)dec_op_size(in, 0);
+    rc->size = bytes ? 1 : in->opsize;
     rc->dst = (uint8_t)dst;
     rc->src = (uint8_t)src;
     rc->imm = (int32_t)in->imm;

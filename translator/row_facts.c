@@ -42,7 +42,7 @@ static void note_operand(struct row_facts *f, const struct insn_op *op)
     }
 }
 
-static bool native_site(const struct insn_row *r)
+static bool site_without_memory(const struct insn_row *r)
 {
     bool div = r->map == 0 && !(r->attr & IA_VEX) && (r->opcode & 0xfe) == 0xf6 && r->ext >= 6;
 
@@ -80,7 +80,7 @@ static void work_out(struct row_facts *f, const struct insn_row *r)
     if (implicit_gpr_writer(r)) {
         f->writes |= RF_ALL;
     }
-    f->site = native_site(r);
+    f->site = site_without_memory(r);
     f->recipe = recipe_kind(r);
     f->plain = is_plain(r);
     if (f->p66 == RP66_NEVER && r->pfx == PX_66) {

@@ -41,4 +41,41 @@ static inline const struct row_facts *facts_of(const struct dec_insn *in)
     return &row_facts[in->row - insn_rows];
 }
 
+static inline uint32_t gpr_bit(const struct dec_insn *in, unsigned reg, bool byte)
+{
+    return 1u << (byte && dec_is_high8(in, reg) ? reg & 3 : reg & 15);
+}
+
+/* GPRs that a native instruction may write, as a mask. */
+static inline uint32_t native_gpr_writes(const struct dec_insn *in, const struct row_facts *f)
+{
+    unsigned writes = f->writes;
+    uint32_t mask = writes & RF_ACC ? 1u /* rAX */ : 0;
+
+    if (writes & RF_ALL) {
+        return 0xffff;
+    }
+    if (writes & RF_REG) {
+        mask |= gpr_bit(in, in->reg, f->bytes & RF_REG);
+    }
+    if ((writes & RF_RM) && (f->opreg || !in->has_mem)) {
+        mask |= gpr_bit(in, in->rm, f->bytes & RF_RM);
+    }
+    if (writes & RF_VVVV) {
+        mask |= 1u << in->vvvv;
+    }
+    return mask;
+}
+
+/* Can the host fault in it, re-encoded? */
+static inline bool native_site(const struct dec_insn *in, const struct row_facts *f)
+{
+    return (in->has_mem && in->mem_acc) || f->site;
+}
+
+static inline bool native_stores(const struct dec_insn *in)
+{
+    return in->has_mem && (in->mem_acc & OA_W);
+}
+
 #endif

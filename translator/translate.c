@@ -92,11 +92,6 @@ static bool decode_next(struct guest_cpu *c, struct ir_block *b, struct fetch *f
                         uint64_t ip, uint64_t lin, enum dec_status *st)
 {
     struct dec_insn *in = &b->insns[b->n_insns];
-
-    if (__builtin_expect(f->code64 && page->host && (lin & 0xfff) <= 4096 - MAX_LEN, 1)) {
-        *st = dec_decode(page->host + (lin & 0xfff), MAX_LEN, ip, 2, f->real, in);
-        return true;
-    }
     uint64_t room = f->code64 ? MAX_LEN : ip > b->key.cs_limit ? 0 : b->key.cs_limit - ip + 1;
 
     if (page->host) {
@@ -209,6 +204,7 @@ static void lift_bad(struct ir_block *b, const struct fetch *f, enum dec_status 
 static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct code_page *page, unsigned max)
 {
     bool breaks = (b->key.hflags & HF_BP) || c->vm->debugger.n_breaks, single = b->special || !page->host;
+    const uint8_t *quick = code64(&b->key) ? page->host : NULL;
     struct fetch f;
     uint64_t ip = b->ip;
     int off = 0;
@@ -220,13 +216,15 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
     b->follow &= page->host != NULL;
     for (;;) {
         uint64_t lin = b->lip + (uint64_t)(int64_t)off;
-        const struct dec_insn *in = &b->insns[b->n_insns];
+        struct dec_insn *in = &b->insns[b->n_insns];
         enum dec_status st;
 
         if (__builtin_expect(breaks, 0) && stops_here(c, b, ip, lin)) {
             return;
         }
-        if (!decode_next(c, b, &f, page, ip, lin, &st)) {
+        if (quick && (lin & 0xfff) <= 4096 - MAX_LEN) {
+            st = dec_decode(quick + (lin & 0xfff), MAX_LEN, ip, 2, false, in);
+        } else if (!decode_next(c, b, &f, page, ip, lin, &st)) {
             lift_end(b, ip);
             return;
         }

@@ -343,7 +343,11 @@ static inline void lower_one(struct lower *l, const struct ir_op *o, unsigned i)
         k->use_end = (uint16_t)use_end(l->ir, i);
         l->close_at = k->use_end;
     }
-    lower_op(l, o);
+    if (o->op == IR_NATIVE && !o->load_fl) {
+        lower_native(l, o);
+    } else {
+        lower_op(l, o);
+    }
     if (o->gprs) {
         lower_track(l, o);
     }
