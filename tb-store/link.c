@@ -36,6 +36,8 @@ static void patch_linked(struct tb_store *s, const struct tb_exit *e, const stru
             target = e->branch_noflags;
         } else if (!to->needs_flags && !e->cross_page) {
             target = to->entry;
+        } else if (to->flags_entry && e->flags_live) {
+            target = to->entry - TB_FLAGS_ENTRY;
         }
         patch(s, e->branch, target);
     }

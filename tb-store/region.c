@@ -257,7 +257,7 @@ struct tb *tb_alloc(struct guest_cpu *c, size_t min, struct tb_room *room)
         return NULL;
     }
     if (!have_room(s, &v->cold, true, TB_HEADER + min + 1) ||
-        (split && !have_room(s, &v->hot, false, min + TB_ALIGN + TB_CALL_ENTRY))) {
+        (split && !have_room(s, &v->hot, false, min + TB_ALIGN + TB_FLAGS_ENTRY))) {
         return NULL;
     }
     tb = (struct tb *)v->cold->free;
@@ -265,6 +265,7 @@ struct tb *tb_alloc(struct guest_cpu *c, size_t min, struct tb_room *room)
     v->open = tb;
     *room = (struct tb_room){
         .code = split ? round_up(v->hot->free + TB_CALL_ENTRY) : NULL, .code_limit = split ? v->hot->end - 1 : NULL,
+        .code_flags = split ? round_up(v->hot->free + TB_FLAGS_ENTRY) : NULL,
         .cold = (uint8_t *)tb + TB_HEADER, .cold_limit = v->cold->end - 1,
     };
     return tb;

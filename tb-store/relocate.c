@@ -213,14 +213,16 @@ struct tb *tb_relocate(struct guest_cpu *c, const struct tb_key *key)
     if (cold > TB_MIN_MAX || hot > TB_MIN_MAX || !(tb = tb_alloc(c, cold > hot ? cold : hot, &room))) {
         return NULL;
     }
+    size_t before = from->flags_entry ? TB_FLAGS_ENTRY : TB_CALL_ENTRY;
+    uint8_t *entry = from->flags_entry ? room.code_flags : room.code;
     struct move m = {
         .s = s, .cold = (uint8_t *)from, .cold_end = cold_end(from) + 1, .cold_by = (uint8_t *)tb - (uint8_t *)from,
         .lip_by = key->lip - from->key.lip,
     };
-    m.hot_by = room.code ? room.code - from->entry : m.cold_by;
+    m.hot_by = entry ? entry - from->entry : m.cold_by;
     xbt_copy(tb_w(s, tb), from, cold);
-    if (room.code) {
-        xbt_copy((uint8_t *)tb_rw(s, room.code) - TB_CALL_ENTRY, from->entry - TB_CALL_ENTRY, hot + TB_CALL_ENTRY);
+    if (entry) {
+        xbt_copy((uint8_t *)tb_rw(s, entry) - before, from->entry - before, hot + before);
     }
     if (!move_tb(&m, tb, key)) {
         tb_alloc_cancel(c, tb);
@@ -309,7 +311,10 @@ bool tb_same_code(const struct tb *a, const struct tb *b)
             return false;
         }
     }
-    return same_bytes(a, a->entry - TB_CALL_ENTRY, b, b->entry - TB_CALL_ENTRY, a->hot_size + TB_CALL_ENTRY) &&
+    size_t before = a->flags_entry ? TB_FLAGS_ENTRY : TB_CALL_ENTRY;
+
+    return a->flags_entry == b->flags_entry &&
+           same_bytes(a, a->entry - before, b, b->entry - before, a->hot_size + before) &&
            same_bytes(a, a->cold, b, b->cold, cold) &&
            same_bytes(a, a->state_map, b, b->state_map, a->state_map_size);
 }

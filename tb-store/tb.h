@@ -63,10 +63,14 @@ struct tb_exit {
     uint8_t next_in_exit;     /* which exit of next_in */
     uint8_t taken;            /* the target of a branch, not the next instruction */
     uint8_t call;             /* site B is a host CALL: it leads to the successor's call entry */
+    uint8_t flags_live;       /* at site A the flags are in the host's register and nothing has to be checked: it can
+                               * lead to a successor's flags entry */
 };
 
 /* In front of a TB's entry: takes the return address of a host CALL into cpu->ret[] (x86-64/lower_call.c). */
 #define TB_CALL_ENTRY 8u
+/* In front of that, where the block needs the flags: saves those of the host's register in cpu->fl and goes on at `entry`. */
+#define TB_FLAGS_ENTRY (TB_CALL_ENTRY + 16u)
 
 struct tb {
     struct tb_key key;
@@ -79,6 +83,7 @@ struct tb {
     uint16_t guest_before;     /* of that what is in front of lip, besides guest_size */
     uint16_t n_insns;
     uint8_t needs_flags;       /* 0: all status flags are overwritten before anything can see them */
+    uint8_t flags_entry;       /* there is a flags entry, TB_FLAGS_ENTRY bytes in front of `entry` */
     uint8_t n_pages;           /* 1 or 2 (0 for code executed from MMIO: never hashed) */
     uint8_t invalid;
     uint8_t n_holes;
@@ -132,6 +137,7 @@ void *tb_rw(struct tb_store *s, void *rx);
  * empty and all goes to the second.  In front of `code` there is room for the call entry. */
 struct tb_room {
     uint8_t *code, *code_limit;
+    uint8_t *code_flags;       /* `code` of a TB with a flags entry */
     uint8_t *cold, *cold_limit;
 };
 /* Start a TB in c's regions: returns a zeroed struct tb (rw view is tb_rw()) and the room for code; NULL

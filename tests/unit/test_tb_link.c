@@ -38,26 +38,28 @@ static unsigned incoming(const struct tb *tb)
     return n;
 }
 
-/* Site A by needs_flags, branch_noflags and cross_page. */
+/* Site A by needs_flags, branch_noflags, cross_page, and the flags entry with flags_live. */
 static void test_targets(bool wx)
 {
     struct tb_store *s = env_start(1, wx);
     struct tb *to = env_add(env_cpu, 0x2000, 8);
 
-    for (unsigned mode = 0; mode < 16; mode++) {
-        struct tb *from = env_add(env_cpu, 0x1000 + 16 * mode, 8);
+    for (unsigned mode = 0; mode < 64; mode++) {
+        struct tb *from = env_add(env_cpu, 0x4000 + 16 * mode, 8);
         struct tb_exit *e = tb_rw(s, &from->exit[1]);
         const uint8_t *want = from->exit[1].branch_noflags;
         bool noflags = mode & 2, cross = mode & 4;
 
         tb_w(s, to)->needs_flags = mode & 1;
+        tb_w(s, to)->flags_entry = (mode & 1) && (mode & 16);
+        e->flags_live = mode & 32 ? 1 : 0;
         e->cross_page = cross;
         if (!noflags) {
             e->branch_noflags = NULL;
             want = cross ? e->branch_full : to->entry;
         }
         if (mode & 1) {
-            want = e->branch_full;
+            want = (mode & 48) == 48 ? to->entry - TB_FLAGS_ENTRY : e->branch_full;
         }
         if (mode & 8) {
             e->branch = NULL;
@@ -71,7 +73,7 @@ static void test_targets(bool wx)
         check_unlinked(from, 1);
         CHECK_EQ(incoming(to), 0);
     }
-    CHECK_EQ(env_cpu->stat[ST_CHAIN_MADE], 16);
+    CHECK_EQ(env_cpu->stat[ST_CHAIN_MADE], 64);
     env_stop();
 }
 

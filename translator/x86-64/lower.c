@@ -402,7 +402,7 @@ static uint8_t *place_insns(struct lower *l, uint8_t *code, uint8_t *limit)
         p += sizeof(struct dec_insn);
         l->tbw->n_kept++;
     }
-    return (uint8_t *)(((uintptr_t)p + TB_CALL_ENTRY + 15) & ~15ul);
+    return (uint8_t *)(((uintptr_t)p + TB_FLAGS_ENTRY + 15) & ~15ul);
 }
 
 /* Exits that loops take, once they are linked. */
@@ -512,9 +512,9 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     if (!cold || cold >= room->cold_limit) {
         return NULL;
     }
-    l->b.p = split ? room->code : cold;
+    l->b.p = !split ? cold : lower_has_flags_entry(l) ? room->code_flags : room->code;
     l->b.limit = (split ? room->code_limit : room->cold_limit) - X64_SLACK;
-    lower_call_entry(l);
+    lower_entries(l);
     l->tbw->entry = l->b.p;
     lower_entry(l);
     for (unsigned i = 0, n = ir->n_ops; i < n; i++) {

@@ -229,8 +229,10 @@ void lower_leave(struct lower *l, struct tb_exit *x, uint8_t *const *out, unsign
 uint64_t lower_exit_lip(const struct lower *l, unsigned slot);
 
 /* lower_call.c: calls and returns that use the host's return predictor */
-/* In front of the block's entry, which is here: c->ret[slot] := the return address of a host CALL, which is taken off. */
-void lower_call_entry(struct lower *l);
+/* In front of the block's entry, which is here: the call entry, c->ret[slot] := the return address of a host CALL, which
+ * is taken off; in front of that the flags entry. */
+void lower_entries(struct lower *l);
+static inline bool lower_has_flags_entry(const struct lower *l) { return l->ir->needs_flags && !l->opt->no_flags_entry; }
 /* What a call entry wants: the slot of the guest's rSP.  Uses r10 and flags. */
 void lower_return_slot(struct lower *l);
 /* Right behind the host CALL of op `index`: checks, then the exit that goes on behind the guest's call. */

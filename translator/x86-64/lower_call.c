@@ -51,8 +51,26 @@ static struct x64_mem ret_slot(struct lower *l, unsigned reg, int32_t off)
 
 #define SLOT X_R10       /* in which a call hands its slot to the call entry */
 
-void lower_call_entry(struct lower *l)
+static void flags_entry(struct lower *l)
 {
+    _Static_assert(offsetof(struct guest_cpu, fl) < 128, "TB_FLAGS_ENTRY assumes a short displacement");
+    uint8_t *entry = l->b.p;
+
+    l->b.p -= TB_FLAGS_ENTRY;
+    lower_save_flags(l);
+    x64_byte(&l->b, 0xeb);                              /* jmp short: over the call entry */
+    x64_byte(&l->b, (uint8_t)(entry - (l->b.p + 1)));
+    for (ptrdiff_t pad = entry - l->b.p; pad > 0; pad--) {
+        x64_byte(&l->b, 0xcc);
+    }
+    l->tbw->flags_entry = 1;
+}
+
+void lower_entries(struct lower *l)
+{
+    if (lower_has_flags_entry(l)) {
+        flags_entry(l);
+    }
     l->b.p -= TB_CALL_ENTRY;
     x64_op_rm(&l->b, 4, 0x8f, 0, (struct x64_mem) {     /* pop m: rsp in its address is the CPU again */
         X_RSP, SLOT, l->fast_pext ? 3 : 0, (int32_t)offsetof(struct guest_cpu, ret),

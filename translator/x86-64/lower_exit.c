@@ -128,6 +128,7 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     x->branch = branch;
     x->branch_noflags = !backward && !cross && !o->pair ? NULL
                         : !o->fl_in_host || o->site == SK_RECIPE ? checks : x->branch_full;
+    x->flags_live = branch && o->fl_in_host && !x->branch_noflags;
     x->call = o->pair != 0;
     if (x->call) {
         lower_return_slot(l);
