@@ -271,9 +271,20 @@ struct tb *tb_alloc(struct guest_cpu *c, size_t min, struct tb_room *room)
     return tb;
 }
 
+/* Adds to a counter that others read; one vCPU alone needs no bus lock.  Returns the sum. */
+static inline uint64_t count(const struct tb_store *s, uint64_t *counter, uint64_t n)
+{
+    if (s->vm->max_cpus > 1) {
+        return __atomic_add_fetch(counter, n, __ATOMIC_RELAXED);
+    }
+    n += __atomic_load_n(counter, __ATOMIC_RELAXED);
+    __atomic_store_n(counter, n, __ATOMIC_RELAXED);
+    return n;
+}
+
 static void note_used(struct tb_store *s, size_t bytes)
 {
-    uint64_t used = __atomic_add_fetch(&s->used, bytes, __ATOMIC_RELAXED);
+    uint64_t used = count(s, &s->used, bytes);
     uint64_t high = __atomic_load_n(&s->high_water, __ATOMIC_RELAXED);
 
     while (used > high && !__atomic_compare_exchange_n(&s->high_water, &high, used, true, __ATOMIC_RELAXED,
@@ -305,9 +316,9 @@ void tb_alloc_done(struct guest_cpu *c, struct tb *tb, uint8_t *end)
     if (v->hot && (size_t)(tb->entry - v->hot->free) < (size_t)(v->hot->end - v->hot->free)) {
         region_use(s, v->hot, tb, tb->entry + tb->hot_size);
     }
-    __atomic_add_fetch(&s->made, 1, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&s->made_since_flush, 1, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&s->guest_insns, tb->n_insns, __ATOMIC_RELAXED);
+    count(s, &s->made, 1);
+    count(s, &s->made_since_flush, 1);
+    count(s, &s->guest_insns, tb->n_insns);
     c->stat[ST_TB_MADE]++;
     c->stat[ST_TB_INSNS] += tb->n_insns;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* state_map.c - encoding, search and flag recomputation for the host PC -> guest state records. */
+#include "translator/mem.h"
 #include "translator/state_map.h"
 
 static uint8_t *put_varint_long(uint8_t *p, uint64_t v)
@@ -57,8 +58,16 @@ size_t state_map_encode(struct state_rec *recs, unsigned n, uint8_t *out, size_t
         if (end - p < 40) {     /* more than any record has */
             return 0;
         }
-        p = put_varint(p, recs[i].host_off - prev);
-        prev = recs[i].host_off;
+        const struct state_rec *r = &recs[i];
+        uint32_t delta = r->host_off - prev;
+        prev = r->host_off;
+        if (__builtin_expect((delta | r->guest_off) <= 0x7f && r->kind != SK_RECIPE && !r->x87.at, 1)) {
+            unsigned flags = r->kind | (r->direct ? SK_F_DIRECT : 0) | (r->r10 ? SK_F_R10 : 0);
+            *(any32 *)p = delta | (uint32_t)r->guest_off << 8 | flags << 16;    /* three bytes */
+            p += 3;
+            continue;
+        }
+        p = put_varint(p, delta);
         p = put_varint(p, recs[i].guest_off);
         *p++ = (uint8_t)(recs[i].kind | (recs[i].x87.at ? SK_F_X87 : 0) | (recs[i].direct ? SK_F_DIRECT : 0) |
                          (recs[i].r10 ? SK_F_R10 : 0));

@@ -114,16 +114,20 @@ void x64_bextr_rrr(struct x64_buf *b, unsigned dst, unsigned src, unsigned ctl)
     x64_modrm_rr(b, dst, src);
 }
 
-void x64_patch_rel32(struct x64_buf *b, uint8_t *field, const void *target)
+void x64_note_fix(const struct x64_buf *b, uint8_t *at, bool abs)
 {
-    if (b->overflow) {
+    struct x64_fixes *f = b->fixes;
+
+    if (!f || b->overflow) {
         return;
     }
-    int32_t rel = (int32_t)((const uint8_t *)target - (field + 4));
-    x64_note_rel(b, field, target);
-    __atomic_store_n((int32_t *)(void *)(field + b->rw_delta), rel, __ATOMIC_RELEASE);
+    unsigned kind = (at >= f->cold && at < f->cold_limit ? X64_FIX_COLD : 0u) | (abs ? X64_FIX_ABS : 0u);
+    if (f->n[kind] == X64_FIXES) {
+        f->useless = true;
+        return;
+    }
+    f->at[kind][f->n[kind]++] = at;
 }
-
 void x64_lea_rip(struct x64_buf *b, unsigned dst, const void *target)
 {
     uint8_t *q = x64_put_rex(x64_begin(b), true, dst, X_NONE, X_NONE, false), *field = q + 2 - b->rw_delta;
@@ -136,46 +140,6 @@ void x64_lea_rip(struct x64_buf *b, unsigned dst, const void *target)
     x64_end(b, x64_put32(q, target ? (uint32_t)((const uint8_t *)target - (field + 4)) : 0));
 }
 
-static uint8_t *branch(struct x64_buf *b, unsigned op, const void *target)
-{
-    uint8_t *q = x64_put_op(x64_begin(b), op), *field = q - b->rw_delta;
-
-    if (target) {
-        x64_note_rel(b, field, target);
-    }
-    x64_end(b, x64_put32(q, target ? (uint32_t)((const uint8_t *)target - (field + 4)) : 0));
-    return field;
-}
-
-uint8_t *x64_jmp(struct x64_buf *b, const void *target)
-{
-    return branch(b, 0xe9, target);
-}
-
-uint8_t *x64_jcc(struct x64_buf *b, unsigned cc, const void *target)
-{
-    return branch(b, 0x0f80 | cc, target);
-}
-
-uint8_t *x64_call(struct x64_buf *b, const void *target)
-{
-    return branch(b, 0xe8, target);
-}
-
-uint8_t *x64_jcc8(struct x64_buf *b, unsigned cc)
-{
-    x64_byte(b, 0x70 | cc);
-    x64_byte(b, 0);
-    return b->p - 1;
-}
-
-void x64_patch_rel8(struct x64_buf *b, uint8_t *field)
-{
-    if (!b->overflow) {
-        field[b->rw_delta] = (uint8_t)(b->p - (field + 1));
-    }
-}
-
 void x64_nops(struct x64_buf *b, unsigned n)
 {
     static const uint32_t nop[] = { 0x90, 0x9066, 0x001f0f, 0x00401f0f };
@@ -186,32 +150,4 @@ void x64_nops(struct x64_buf *b, unsigned n)
         x64_end(b, x64_put32(x64_begin(b), nop[k - 1]) - 4 + k);
         n -= k;
     }
-}
-
-/* So that a rel32 field `ahead` bytes on lies in one aligned 8-byte word. */
-static void pad_rel32(struct x64_buf *b, unsigned ahead)
-{
-    unsigned at = (unsigned)((uintptr_t)b->p + ahead) & 7;
-
-    if (at > 4) {
-        x64_nops(b, 8 - at);
-    }
-}
-
-uint8_t *x64_jmp_aligned(struct x64_buf *b, const void *target)
-{
-    pad_rel32(b, 1);
-    return x64_jmp(b, target);
-}
-
-uint8_t *x64_call_aligned(struct x64_buf *b, const void *target)
-{
-    pad_rel32(b, 1);
-    return x64_call(b, target);
-}
-
-uint8_t *x64_jcc_aligned(struct x64_buf *b, unsigned cc, const void *target)
-{
-    pad_rel32(b, 2);
-    return x64_jcc(b, cc, target);
 }

@@ -144,20 +144,7 @@ X64_INLINE uint8_t *x64_put_rm(uint8_t *q, unsigned size, unsigned op, unsigned 
 }
 
 /* A field has been written that a copy must change. */
-static inline void x64_note_fix(const struct x64_buf *b, uint8_t *at, bool abs)
-{
-    struct x64_fixes *f = b->fixes;
-
-    if (!f || b->overflow) {
-        return;
-    }
-    unsigned kind = (at >= f->cold && at < f->cold_limit ? X64_FIX_COLD : 0u) | (abs ? X64_FIX_ABS : 0u);
-    if (f->n[kind] == X64_FIXES) {
-        f->useless = true;
-        return;
-    }
-    f->at[kind][f->n[kind]++] = at;
-}
+void x64_note_fix(const struct x64_buf *b, uint8_t *at, bool abs);
 X64_INLINE void x64_note_rel(const struct x64_buf *b, uint8_t *at, const uint8_t *target)
 {
     const struct x64_fixes *f = b->fixes;
@@ -315,14 +302,76 @@ X64_INLINE void x64_rorx(struct x64_buf *b, unsigned dst, unsigned src, unsigned
     x64_end(b, x64_put_rorx(x64_begin(b), dst, src, count));
 }
 void x64_bextr_rrr(struct x64_buf *b, unsigned dst, unsigned src, unsigned ctl);
+void x64_nops(struct x64_buf *b, unsigned n);
+/* field: execution address of a rel32 written through this buffer */
+X64_INLINE void x64_patch_rel32(struct x64_buf *b, uint8_t *field, const void *target)
+{
+    int32_t rel = (int32_t)((const uint8_t *)target - (field + 4));
+
+    if (__builtin_expect(b->overflow, 0)) {
+        return;
+    }
+    x64_note_rel(b, field, target);
+    __atomic_store_n((int32_t *)(void *)(field + b->rw_delta), rel, __ATOMIC_RELEASE);
+}
 /* Branches: return the address of the rel32 field; `target` NULL leaves it to x64_patch_rel32(). */
-uint8_t *x64_jmp(struct x64_buf *b, const void *target);
-uint8_t *x64_jcc(struct x64_buf *b, unsigned cc, const void *target);
-uint8_t *x64_call(struct x64_buf *b, const void *target);
-/* As above with the rel32 field in one aligned 8-byte word, so that it can be patched with one store while others execute it. */
-uint8_t *x64_jmp_aligned(struct x64_buf *b, const void *target);
-uint8_t *x64_call_aligned(struct x64_buf *b, const void *target);
-uint8_t *x64_jcc_aligned(struct x64_buf *b, unsigned cc, const void *target);
+X64_INLINE uint8_t *x64_branch(struct x64_buf *b, unsigned op, const void *target)
+{
+    uint8_t *q = x64_put_op(x64_begin(b), op), *field = q - b->rw_delta;
+
+    if (target) {
+        x64_note_rel(b, field, target);
+    }
+    x64_end(b, x64_put32(q, target ? (uint32_t)((const uint8_t *)target - (field + 4)) : 0));
+    return field;
+}
+X64_INLINE uint8_t *x64_jmp(struct x64_buf *b, const void *target) { return x64_branch(b, 0xe9, target); }
+X64_INLINE uint8_t *x64_jcc(struct x64_buf *b, unsigned cc, const void *target)
+{
+    return x64_branch(b, 0x0f80 | cc, target);
+}
+X64_INLINE uint8_t *x64_call(struct x64_buf *b, const void *target) { return x64_branch(b, 0xe8, target); }
+/* So that a rel32 field `ahead` bytes on lies in one aligned 8-byte word. */
+X64_INLINE void x64_pad_rel32(struct x64_buf *b, unsigned ahead)
+{
+    unsigned at = (unsigned)((uintptr_t)b->p + ahead) & 7;
+
+    if (at > 4) {
+        x64_nops(b, 8 - at);
+    }
+}
+/* As above with the rel32 field in one aligned 8-byte word, so that it can be patched with one store while others
+ * execute it. */
+X64_INLINE uint8_t *x64_jmp_aligned(struct x64_buf *b, const void *target)
+{
+    x64_pad_rel32(b, 1);
+    return x64_jmp(b, target);
+}
+X64_INLINE uint8_t *x64_call_aligned(struct x64_buf *b, const void *target)
+{
+    x64_pad_rel32(b, 1);
+    return x64_call(b, target);
+}
+X64_INLINE uint8_t *x64_jcc_aligned(struct x64_buf *b, unsigned cc, const void *target)
+{
+    x64_pad_rel32(b, 2);
+    return x64_jcc(b, cc, target);
+}
+/* A short branch; returns its disp8 field, for x64_patch_rel8(): the target is here, at most 127 bytes on. */
+X64_INLINE uint8_t *x64_jcc8(struct x64_buf *b, unsigned cc)
+{
+    uint8_t *q = x64_begin(b);
+
+    *(any16 *)q = (uint16_t)(0x70 | cc);
+    x64_end(b, q + 2);
+    return b->p - 1;
+}
+X64_INLINE void x64_patch_rel8(struct x64_buf *b, uint8_t *field)
+{
+    if (!b->overflow) {
+        field[b->rw_delta] = (uint8_t)(b->p - (field + 1));
+    }
+}
 X64_INLINE void x64_jmp_m(struct x64_buf *b, struct x64_mem m)
 {
     x64_op_rm(b, 4, 0xff, 4, m);
@@ -332,9 +381,6 @@ uint8_t *x64_jcc8(struct x64_buf *b, unsigned cc);
 void x64_patch_rel8(struct x64_buf *b, uint8_t *field);
 /* lea dst, [rip + ...]: an address in reach of the code. */
 void x64_lea_rip(struct x64_buf *b, unsigned dst, const void *target);
-void x64_nops(struct x64_buf *b, unsigned n);
-/* field: execution address of a rel32 written through this buffer */
-void x64_patch_rel32(struct x64_buf *b, uint8_t *field, const void *target);
 
 enum { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC_NP, CC_L, CC_GE, CC_LE, CC_G };
 

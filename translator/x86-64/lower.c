@@ -4,24 +4,6 @@
 #include "translator/mem.h"
 #include "translator/help.h"
 
-void lower_record(struct lower *l, uint8_t *pc, int guest_off, unsigned kind, const struct recipe *rc)
-{
-    if (l->n_recs == MAX_RECS) {
-        l->b.overflow = true;
-        return;
-    }
-    struct state_rec *r = &l->recs[l->n_recs++];
-    r->host_off = (uint32_t)(l->cold0 ? pc - l->cold0 + l->tbw->hot_size + 1 : pc - l->tbw->entry);
-    r->guest_off = (uint16_t)guest_off;
-    r->kind = (uint8_t)kind;
-    r->direct = l->direct;
-    r->r10 = l->direct && l->opnd.index == X_R10;
-    r->x87 = l->x87;
-    if (rc) {
-        r->rc = *rc;
-    }
-}
-
 /* Guest register or temporary r is about to be in r10, if it has no register of its own. */
 static void r10_loads(struct lower *l, unsigned r)
 {
@@ -516,6 +498,7 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     l->b.limit = (split ? room->code_limit : room->cold_limit) - X64_SLACK;
     lower_entries(l);
     l->tbw->entry = l->b.p;
+    l->rec_base = l->b.p;
     lower_entry(l);
     for (unsigned i = 0, n = ir->n_ops; i < n; i++) {
         lower_one(l, &ir->ops[i], i);
@@ -527,6 +510,7 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
         l->b.limit = room->cold_limit - X64_SLACK;
     }
     l->tbw->cold = l->cold0 = l->b.p;
+    l->rec_base = l->cold0 - l->tbw->hot_size - 1;
     lower_cold(l);
     if (l->b.overflow) {
         return NULL;

@@ -73,6 +73,7 @@ struct lower {
     struct tb *tbw;          /* rw pointer: for stores */
     uint8_t *cold0;          /* where cold code begins; NULL: not yet */
     const struct xbt_options *opt;
+    const uint8_t *rec_base; /* what host_off in records of this part is from */
     unsigned n_cold, n_recs;
     int open_cold;           /* ADDR whose ops are being emitted; -1 none */
     unsigned close_at;       /* op that its `after` is in front of; NOT_YET: not known */
@@ -120,7 +121,23 @@ static inline struct x64_mem slow_operand(void)
 }
 
 /* lower.c */
-void lower_record(struct lower *l, uint8_t *pc, int guest_off, unsigned kind, const struct recipe *rc);
+static inline void lower_record(struct lower *l, const uint8_t *pc, int guest_off, unsigned kind, const struct recipe *rc)
+{
+    if (l->n_recs == MAX_RECS) {
+        l->b.overflow = true;
+        return;
+    }
+    struct state_rec *r = &l->recs[l->n_recs++];
+    r->host_off = (uint32_t)(pc - l->rec_base);
+    r->guest_off = (uint16_t)guest_off;
+    r->kind = (uint8_t)kind;
+    r->direct = l->direct;
+    r->r10 = l->direct && l->opnd.index == X_R10;
+    r->x87 = l->x87;
+    if (rc) {
+        r->rc = *rc;
+    }
+}
 void lower_op(struct lower *l, const struct ir_op *o);
 /* Register holding guest register or temporary r (loaded into `scratch` when it lives in memory). */
 unsigned lower_use(struct lower *l, unsigned r, unsigned scratch);
