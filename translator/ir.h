@@ -103,6 +103,7 @@ struct ir_block {
     unsigned n_ops, n_insns;
     unsigned guest_size;         /* from the first instruction to the end of the last byte that the block depends on */
     unsigned guest_before;       /* the same in front of the first instruction: it went on at a jump's target there */
+    bool hostmap;                /* operands may go through the host's MMU (opt_hostmap.c) */
     bool follow;                 /* go on at the targets of direct jumps (opt) */
     bool backward;               /* it has gone on at a target behind: exits cannot rely on going forward */
     bool followed;               /* the last instruction is such a jump, to `ip_next` */
@@ -140,8 +141,9 @@ bool ir_has_insn(const struct ir_block *b, uint64_t ip);
 /* GPRs that an op may write, as a mask (conservative). */
 uint32_t ir_gpr_writes(const struct ir_op *op);
 
-/* opt_hostmap.c: before the flag pass. */
-void opt_hostmap(struct ir_block *b);
+/* opt_hostmap.c: may operands of the block go through the host's MMU; may this one, a complete ADDR? */
+bool opt_hostmap(const struct ir_block *b);
+void opt_hostmap_operand(const struct ir_block *b, struct ir_op *o);
 /* opt_flags.c */
 void opt_flags(struct ir_block *b, const struct xbt_options *opt);
 /* ir.c: NULL when the block is well formed, else what is wrong. */

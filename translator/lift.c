@@ -18,28 +18,36 @@ _Static_assert(offsetof(struct ir_op, dst) < 8 && offsetof(struct ir_op, src) < 
                offsetof(struct ir_op, is_site) / 8 == 1 && offsetof(struct ir_op, stores) / 8 == 3 &&
                offsetof(struct ir_op, quiet) / 8 == 3 && offsetof(struct ir_op, imm) == 32, "put()");
 
-static inline __attribute__((always_inline)) struct ir_op *put(struct ir_block *b, enum ir_opcode op,
-                                                               const struct dec_insn *in)
+#define INLINE static inline __attribute__((always_inline))
+
+/* A new op at o. */
+INLINE void put_at(struct ir_op *o, enum ir_opcode op, const struct dec_insn *in)
 {
     uint64_t site = op == IR_ADDR || op == IR_PROBE || op == IR_NATIVE || op == IR_LD || op == IR_ST || op == IR_STI ||
                     op == IR_HELPER || op == IR_HELPER_X || op == IR_RAISE;
     uint64_t stores = op == IR_ST || op == IR_STI, quiet = op == IR_LEA || op == IR_MOV || op == IR_ADDI || op == IR_LDC;
-    unsigned n = b->n_ops;
-    struct ir_op *o = &b->ops[n];
     any64 *word = (any64 *)(void *)o;
 
-    b->n_ops = n + (n < IR_MAX_OPS - 1);
     word[0] = op | AT(dst, 0xffull) | AT(src, 0xffull);
     word[1] = AT(is_site, site);
     word[2] = 0;
     word[3] = AT(stores, stores) | AT(quiet, quiet);
     o->imm = 0;
     o->in = in;
+}
+
+INLINE struct ir_op *put(struct ir_block *b, enum ir_opcode op, const struct dec_insn *in)
+{
+    unsigned n = b->n_ops;
+    struct ir_op *o = &b->ops[n];
+
+    b->n_ops = n + (n < IR_MAX_OPS - 1);
+    put_at(o, op, in);
     return o;
 }
 
 /* An op that writes a register or temporary. */
-static inline __attribute__((always_inline)) struct ir_op *put_def(struct ir_block *b, enum ir_opcode op, const struct dec_insn *in, unsigned dst)
+INLINE struct ir_op *put_def(struct ir_block *b, enum ir_opcode op, const struct dec_insn *in, unsigned dst)
 {
     struct ir_op *o = put(b, op, in);
 
@@ -48,22 +56,20 @@ static inline __attribute__((always_inline)) struct ir_op *put_def(struct ir_blo
     return o;
 }
 
-static inline struct ir_op *put_native_of(struct ir_block *b, const struct dec_insn *in, const struct row_facts *f)
+INLINE void put_native_at(struct ir_op *o, const struct dec_insn *in, const struct row_facts *f)
 {
-    struct ir_op *o = put(b, IR_NATIVE, in);
-
+    put_at(o, IR_NATIVE, in);
     o->is_site = native_site(in, f);
     o->stores = native_stores(in);
     o->gprs = (uint16_t)native_gpr_writes(in, f);
     o->fl_read = in->row->fl_read;
     o->fl_write = in->row->fl_write;
     o->quiet = !o->is_site && !o->fl_read && !o->fl_write;
-    return o;
 }
 
 static void put_native(struct ir_block *b, const struct dec_insn *in)
 {
-    put_native_of(b, in, facts_of(in));
+    put_native_at(put(b, IR_NATIVE, in), in, facts_of(in));
 }
 
 static void put_helper(struct ir_block *b, bool ends, const struct dec_insn *in)
@@ -87,33 +93,56 @@ bool insn_always_aligned(const struct dec_insn *in)
                         : in->map == 2 && op == 0x2a;
 }
 
-static void put_addr_insn(struct ir_block *b, const struct dec_insn *in, unsigned size, unsigned acc, int64_t extra)
+INLINE void put_addr_insn_at(struct ir_block *b, struct ir_op *o, const struct dec_insn *in, unsigned size,
+                             unsigned acc, int64_t extra)
 {
-    struct ir_op *o = put(b, IR_ADDR, in);
+    uint32_t attr = in->row->attr;
+
+    put_at(o, IR_ADDR, in);
     o->kind = AK_INSN;
     o->size = (uint8_t)size;
     o->acc = (uint8_t)acc;
     o->seg = in->seg;
     o->imm = extra;
-    o->aligned = !(in->row->attr & IA_ALIGN) ? 0 : insn_always_aligned(in) ? ALIGN_HOST : ALIGN_MXCSR;
+    if (attr & IA_ALIGN) {
+        o->aligned = insn_always_aligned(in) ? ALIGN_HOST : ALIGN_MXCSR;
+    }
     /* Masked elements are not accessed and not checked. */
-    o->no_ac = in->row->cls == CL_NATIVE && in->map == 2 && in->vex &&
+    o->no_ac = in->map == 2 && in->vex && in->row->cls == CL_NATIVE &&
                ((in->opcode & 0xfc) == 0x2c || in->opcode == 0x8c || in->opcode == 0x8e);
     /* CVTPI2PS and CVTPI2PD do not touch MMX state when the source is in memory. */
-    o->x87_wait = (in->row->attr & IA_FWAITING) || ((in->row->attr & IA_MMX) && in->opcode != 0x2a);
+    o->x87_wait = (attr & IA_FWAITING) || ((attr & IA_MMX) && in->opcode != 0x2a);
+    if (b->hostmap) {
+        opt_hostmap_operand(b, o);
+    }
 }
 
-static void put_addr_stack(struct ir_block *b, const struct dec_insn *in, unsigned reg, int64_t off, unsigned size,
-                           unsigned acc)
+static void put_addr_insn(struct ir_block *b, const struct dec_insn *in, unsigned size, unsigned acc, int64_t extra)
+{
+    put_addr_insn_at(b, put(b, IR_ADDR, in), in, size, acc, extra);
+}
+
+/* Off a register alone, in the width of an address of the stack or of a string. */
+static void put_addr_reg(struct ir_block *b, const struct dec_insn *in, unsigned reg, int64_t off, unsigned size,
+                         unsigned acc, unsigned width, unsigned seg)
 {
     struct ir_op *o = put(b, IR_ADDR, in);
     o->kind = AK_REG;
     o->src = (uint8_t)reg;
     o->imm = off;
-    o->width = (uint8_t)stack_width(b, in);
-    o->seg = S_SS;
+    o->width = (uint8_t)width;
+    o->seg = (uint8_t)seg;
     o->size = (uint8_t)size;
     o->acc = (uint8_t)acc;
+    if (b->hostmap) {
+        opt_hostmap_operand(b, o);
+    }
+}
+
+static void put_addr_stack(struct ir_block *b, const struct dec_insn *in, unsigned reg, int64_t off, unsigned size,
+                           unsigned acc)
+{
+    put_addr_reg(b, in, reg, off, size, acc, stack_width(b, in), S_SS);
 }
 
 static void put_ld(struct ir_block *b, const struct dec_insn *in, unsigned dst, unsigned size)
@@ -258,20 +287,23 @@ static void lift_count(struct ir_op *o, const struct dec_insn *in)
     }
 }
 
-static inline void lift_native_of(struct ir_block *b, const struct dec_insn *in, const struct row_facts *f)
+/* Returns the end of its ops at o. */
+INLINE struct ir_op *lift_native_at(struct ir_block *b, struct ir_op *o, const struct dec_insn *in,
+                                    const struct row_facts *f)
 {
     if (in->has_mem && in->mem_acc) {
-        put_addr_insn(b, in, in->mem_size, in->mem_acc, 0);
+        put_addr_insn_at(b, o++, in, in->mem_size, in->mem_acc, 0);
     }
-    struct ir_op *o = put_native_of(b, in, f);
+    put_native_at(o, in, f);
     if (in->row->attr & IA_FLDEP) {
         lift_count(o, in);
     }
+    return o + 1;
 }
 
 static void lift_native(struct ir_block *b, const struct dec_insn *in)
 {
-    lift_native_of(b, in, facts_of(in));
+    b->n_ops = (unsigned)(lift_native_at(b, &b->ops[b->n_ops], in, facts_of(in)) - b->ops);
 }
 
 /* dst := the immediate, loaded from guest memory, if it is one that the guest rewrites (tb-store/rewrite.c).  False: it
@@ -469,9 +501,7 @@ void lift_end(struct ir_block *b, uint64_t ip)
 static void put_addr_string(struct ir_block *b, const struct dec_insn *in, unsigned reg, unsigned seg, unsigned size,
                             unsigned acc)
 {
-    put_addr_stack(b, in, reg, 0, size, acc);
-    b->ops[b->n_ops - 1].width = in->adsize;
-    b->ops[b->n_ops - 1].seg = (uint8_t)seg;
+    put_addr_reg(b, in, reg, 0, size, acc, in->adsize, seg);
 }
 
 /* One MOVS, STOS or LODS without a prefix, going up.  The rest, and all that repeats, is the helper's. */
@@ -694,8 +724,9 @@ bool lift_insn(struct guest_cpu *c, struct ir_block *b, const struct dec_insn *i
     const struct row_facts *f = facts_of(in);
 
     if (f->simple && !(b->key.hflags & HF_NESTED)) {
-        put(b, IR_INSN, in);
-        lift_native_of(b, in, f);
+        struct ir_op *o = &b->ops[b->n_ops];
+        put_at(o, IR_INSN, in);
+        b->n_ops = (unsigned)(lift_native_at(b, o + 1, in, f) - b->ops);
         return false;
     }
     return lift_any(c, b, in);

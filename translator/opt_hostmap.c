@@ -35,17 +35,17 @@ static bool operand_ok(const struct ir_block *b, const struct ir_op *o)
     return o->seg != S_FS && o->seg != S_GS && o->seg != S_CS;
 }
 
-void opt_hostmap(struct ir_block *b)
+bool opt_hostmap(const struct ir_block *b)
 {
     uint32_t hf = b->key.hflags;
 
-    if (!(hf & HF_HM) || (hf & (HF_AC | HF_SEGS | HF_BP)) || b->special || !(hf & HF_CODE_MASK)) {
-        return;
-    }
-    for (struct ir_op *o = b->ops, *end = o + b->n_ops; o < end; o++) {
-        if (o->op == IR_ADDR && !hm_refused(b->key.phys_pc + (o->in->ip - b->ip)) && operand_ok(b, o)) {
-            o->hostmap = 1;
-            o->is_site = 0;
-        }
+    return (hf & HF_HM) && !(hf & (HF_AC | HF_SEGS | HF_BP)) && !b->special && (hf & HF_CODE_MASK);
+}
+
+void opt_hostmap_operand(const struct ir_block *b, struct ir_op *o)
+{
+    if (!hm_refused(b->key.phys_pc + (o->in->ip - b->ip)) && operand_ok(b, o)) {
+        o->hostmap = 1;
+        o->is_site = 0;
     }
 }

@@ -233,7 +233,11 @@ static void lift_block(struct guest_cpu *c, struct ir_block *b, const struct cod
             return;
         }
         bool ends = lift_insn(c, b, in);
-        cover(b, off, in->len);
+        if (__builtin_expect(b->backward, 0)) {
+            cover(b, off, in->len);
+        } else {
+            b->guest_size = (unsigned)off + in->len;
+        }
         b->n_insns++;
         if (__builtin_expect(f.crossed, 0)) {
             b->second_cp_id = f.second.cp_id;
@@ -272,6 +276,7 @@ static void block_init(struct guest_cpu *c, struct ir_block *b, const struct tb_
     b->n_exits = 0;
     b->keep = 0;
     b->pair = !c->vm->opt.no_pair && !c->vm->opt.no_chain && !b->special;
+    b->hostmap = host && opt_hostmap(b);
     b->n_holes = 0;
     b->page_host = c->vm->opt.no_live_imm ? NULL : host;
     b->extend = !c->vm->opt.no_long_blocks && !b->special;
@@ -362,9 +367,6 @@ static struct tb *make_tb(struct guest_cpu *c, const struct tb_key *key, uint64_
     for (;;) {
         block_init(c, b, key, lip, page->host);
         lift_block(c, b, page, max);
-        if (page->host) {
-            opt_hostmap(b);
-        }
         opt_flags(b, opt);
         const char *bad = opt->verify ? ir_verify(b) : NULL;
         if (bad) {
