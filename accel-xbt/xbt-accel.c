@@ -197,7 +197,7 @@ static const struct number {
     { "flush-every", "a number of blocks, from 0 (never) to 4294967295",
       "Flush the code cache every N blocks (0 = never)", offsetof(XbtAccelState, flush_every), 0, UINT32_MAX },
     { "hostmap-heat", "in milliseconds of user time, from 0 (at once) to 1000000",
-      "User time in ms that makes an address space hot (default 12)", offsetof(XbtAccelState, hostmap_heat), 0, 1000000 },
+      "User time in ms that makes an address space hot (default 3)", offsetof(XbtAccelState, hostmap_heat), 0, 1000000 },
 };
 
 static uint32_t *number_field(Object *o, const struct number *n)

@@ -20,7 +20,7 @@
 #define XBT_TB_SIZE_MIN 1
 #define XBT_TB_SIZE_MAX 2047
 #define XBT_TB_SIZE_DEFAULT 256
-#define XBT_HOSTMAP_HEAT_DEFAULT 12
+#define XBT_HOSTMAP_HEAT_DEFAULT 3
 
 enum xbt_tlb_prop { XBT_TLB_AUTO, XBT_TLB_FLAT, XBT_TLB_TAGGED };
 /* Host features that tests mask. */
