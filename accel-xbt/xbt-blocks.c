@@ -65,7 +65,7 @@ static void sift_up(struct heap *h, unsigned i)
 static void consider(struct tb *tb, void *arg)
 {
     struct heap *h = arg;
-    uint64_t executions = qatomic_read(&tb->exec_count);
+    uint64_t executions = xbt_vm.opt.profile ? qatomic_read(tb_exec_count(tb)) : 0;
     uint64_t weight = xbt_vm.opt.profile ? executions : tb->guest_size;
     struct summary s;
 
@@ -73,9 +73,9 @@ static void consider(struct tb *tb, void *arg)
         return;
     }
     s = (struct summary) {
-        .weight = weight, .key = tb->key, .lip = tb->lip, .executions = executions,
-        .page = { tb->page[0], tb->page[1] }, .code = tb->entry, .host_size = tb->host_size,
-        .cold = tb->cold, .hot_size = tb->hot_size,
+        .weight = weight, .key = tb->key, .lip = tb->key.lip, .executions = executions,
+        .page = { tb_page(tb, 0), tb_page(tb, 1) }, .code = tb_entry(tb), .host_size = tb_host_size(tb),
+        .cold = tb_cold(tb), .hot_size = tb->hot_size,
         .guest_size = tb->guest_size, .n_insns = tb->n_insns, .n_pages = tb->n_pages,
     };
     if (h->n < h->max) {

@@ -151,14 +151,14 @@ void xbt_perfmap_made(struct guest_cpu *c, const struct tb *tb)
 {
     char name[64];
     int len = snprintf(name, sizeof(name), "%s%s:%" PRIx64, tb->key.hflags & HF_NESTED ? "nested-" : "",
-                       mode_name(tb->key.hflags), tb->lip);
+                       mode_name(tb->key.hflags), tb->key.lip);
 
     qemu_mutex_lock(&lock);
     n_blocks++;
-    put_code(tb->entry, tb->hot_size, name);
-    if (tb->host_size > tb->hot_size) {
+    put_code(tb_entry(tb), tb->hot_size, name);
+    if (tb->cold_size) {
         snprintf(name + len, sizeof(name) - len, ".cold");
-        put_code(tb->cold, tb->host_size - tb->hot_size, name);
+        put_code(tb_cold(tb), tb->cold_size, name);
     }
     qemu_mutex_unlock(&lock);
 }

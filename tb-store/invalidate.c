@@ -21,11 +21,11 @@ static void kill_locked(struct tb_store *s, struct tb *tb, enum tb_death why)
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* invalid before its slots are looked at: tlb_jc_insert() */
     for (unsigned i = 0; i < s->vm->n_cpus; i++) {
         if (vm_cpu(s->vm, i)) {
-            tlb_jc_remove(vm_cpu(s->vm, i), tb->key.lip, tb->entry);
+            tlb_jc_remove(vm_cpu(s->vm, i), tb->key.lip, tb_entry(tb));
         }
     }
     s->live--;
-    s->code_bytes -= tb->host_size;
+    s->code_bytes -= tb_host_size(tb);
     s->invalidated[why]++;
 }
 
@@ -39,7 +39,7 @@ void tb_invalidate(struct guest_cpu *c, struct tb *tb, enum tb_death why)
     if (tb->inserted && !tb->invalid) {
         kill_locked(s, tb, why);
         for (unsigned i = 0; i < tb->n_pages; i++) {
-            page_sweep_locked(s, tb->page[i], page_get(s, tb->page[i]), &offs, OFFS_MAX);
+            page_sweep_locked(s, tb_page(tb, i), page_get(s, tb_page(tb, i)), &offs, OFFS_MAX);
         }
     }
     xbt_unlock(&s->lock);
@@ -53,7 +53,7 @@ static unsigned kill_in_page_locked(struct tb_store *s, uint64_t page, struct tb
 {
     unsigned killed = 0;
 
-    for (struct tb *e = d->first; e; e = tb_untag(e)->page_next[tb_tag(e)]) {
+    for (struct tb *e = d->first; e; e = tb_next(s, e)) {
         struct tb *tb = tb_untag(e);
         unsigned a, b;
 
@@ -65,7 +65,7 @@ static unsigned kill_in_page_locked(struct tb_store *s, uint64_t page, struct tb
         killed++;
         *hit |= tb == run;
         if (tb->n_pages == 2) {
-            uint64_t other = tb->page[!tb_tag(e)];
+            uint64_t other = tb_page(tb, !tb_tag(e));
 
             if (other >> PAGE_BITS != page >> PAGE_BITS) {
                 page_sweep_locked(s, other, page_get(s, other), offs, OFFS_MAX - 1);
@@ -209,7 +209,7 @@ static void consider(struct tb *tb, void *arg)
     struct doomed *d = arg;
 
     for (unsigned i = 0; i < d->n_lin && d->n < AT_ONCE; i++) {
-        if (d->lin[i] - (tb->lip - tb->guest_before) < (uint64_t)tb->guest_size + tb->guest_before) {
+        if (d->lin[i] - (tb->key.lip - tb->guest_before) < (uint64_t)tb->guest_size + tb->guest_before) {
             d->tb[d->n++] = tb;
             return;
         }

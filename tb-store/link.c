@@ -12,8 +12,7 @@
  * vCPU that is between site A and site B must not get to a successor for which that was wrong. So an exit that was
  * unlinked is linked again only when no vCPU can be in between any more (smp_over()).
  *
- * A successor keeps a list of the exits that lead to it: (tb, exit number) pairs threaded through the
- * exits themselves.
+ * A successor keeps a list of the exits that lead to it, threaded through the exits themselves.
  */
 #include "tb-store/store.h"
 #include "translator/smp.h"
@@ -26,29 +25,29 @@ static void patch(struct tb_store *s, uint8_t *site, const uint8_t *target)
     __atomic_store_n((int32_t *)tb_rw(s, site), (int32_t)rel, __ATOMIC_RELEASE);
 }
 
-static void patch_linked(struct tb_store *s, const struct tb_exit *e, const struct tb *to)
+static void patch_linked(struct tb_store *s, const struct tb *from, const struct tb_exit *e, const struct tb *to)
 {
-    patch(s, e->jump, to->entry - (e->call ? TB_CALL_ENTRY : 0));
+    patch(s, tb_at(from, e->jump), tb_entry(to) - (e->flags & TBX_CALL ? TB_CALL_ENTRY : 0));
     if (e->branch) {
-        const uint8_t *target = e->branch_full;
+        const uint8_t *target = tb_at(from, e->branch_full);
 
         if (!to->needs_flags && e->branch_noflags) {
-            target = e->branch_noflags;
-        } else if (!to->needs_flags && !e->cross_page) {
-            target = to->entry;
-        } else if (to->flags_entry && e->flags_live) {
-            target = to->entry - TB_FLAGS_ENTRY;
+            target = tb_at(from, e->branch_noflags);
+        } else if (!to->needs_flags && !(e->flags & TBX_CROSS)) {
+            target = tb_entry(to);
+        } else if (to->flags_entry && (e->flags & TBX_FLAGS)) {
+            target = tb_entry(to) - TB_FLAGS_ENTRY;
         }
-        patch(s, e->branch, target);
+        patch(s, tb_at(from, e->branch), target);
     }
 }
 
-static void patch_unlinked(struct tb_store *s, struct tb_exit *e)
+static void patch_unlinked(struct tb_store *s, const struct tb *from, struct tb_exit *e)
 {
     if (e->branch) {
-        patch(s, e->branch, e->branch_full);
+        patch(s, tb_at(from, e->branch), tb_at(from, e->branch_full));
     }
-    patch(s, e->jump, e->jump_unlinked);
+    patch(s, tb_at(from, e->jump), tb_at(from, e->jump_unlinked));
     if (smp_on(s->vm)) {
         e->stamp = smp_stamp(s->vm);
     }
@@ -62,57 +61,55 @@ static bool alive(const struct tb *tb)
 /* Take (from, exit) out of the incoming list of its successor. */
 static void forget_incoming(struct tb_store *s, struct tb *from, unsigned exit)
 {
-    struct tb_exit *e = tb_rw(s, &from->exit[exit]);
-    struct tb **at = &tb_w(s, e->to)->in_first;
-    uint8_t *at_exit = &tb_w(s, e->to)->in_first_exit;
+    struct tb_exit *e = tb_rw(s, &tb_exits(from)[exit]);
+    uint32_t *at = &tb_w(s, tb_numbered(s, e->to))->in_first;
+    const uint32_t me = tb_link_number(s, from, exit);
 
     while (*at) {
-        struct tb_exit *in = tb_rw(s, &(*at)->exit[*at_exit]);
+        unsigned n;
+        struct tb *other = tb_link_from(s, *at, &n);
+        struct tb_exit *in = tb_rw(s, &tb_exits(other)[n]);
 
-        if (*at == from && *at_exit == exit) {
-            *at_exit = in->next_in_exit;
+        if (*at == me) {
             *at = in->next_in;
             break;
         }
         at = &in->next_in;
-        at_exit = &in->next_in_exit;
     }
-    e->to = NULL;
-    e->next_in = NULL;
+    e->to = 0;
+    e->next_in = 0;
 }
 
 static void link_locked(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to, uint32_t cp_id)
 {
     struct tb_store *s = c->vm->store;
-    struct tb_exit *w = tb_rw(s, &from->exit[exit]);
+    struct tb_exit *w = tb_rw(s, &tb_exits(from)[exit]);
 
-    if (w->cross_page && w->cp_imm) {
-        __atomic_store_n((any32 *)tb_rw(s, w->cp_imm), cp_id, __ATOMIC_RELEASE);
+    if ((w->flags & TBX_CROSS) && w->cp_imm) {
+        __atomic_store_n((any32 *)tb_rw(s, tb_at(from, w->cp_imm)), cp_id, __ATOMIC_RELEASE);
     }
-    w->to = to;
+    w->to = tb_number(s, to);
     w->next_in = to->in_first;
-    w->next_in_exit = to->in_first_exit;
-    tb_w(s, to)->in_first = from;
-    tb_w(s, to)->in_first_exit = (uint8_t)exit;
-    patch_linked(s, w, to);
+    tb_w(s, to)->in_first = tb_link_number(s, from, exit);
+    patch_linked(s, from, w, to);
     c->stat[ST_CHAIN_MADE]++;
 }
 
 void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to, uint32_t cp_id)
 {
     struct tb_store *s = c->vm->store;
-    const struct tb_exit *e = &from->exit[exit];
+    const struct tb_exit *e = &tb_exits(from)[exit];
 
     XBT_ASSERT(exit < from->n_exits);
     if (s->vm->opt.no_chain || __atomic_load_n(&from->invalid, __ATOMIC_RELAXED)) {
         return;
     }
     xbt_lock(&s->lock);
-    if (alive(from) && alive(to) && e->lip != TB_NO_TARGET && e->jump) {
-        bool same_id = !e->cross_page || !e->cp_imm || *(any32 *)tb_rw(s, e->cp_imm) == cp_id;
+    if (alive(from) && alive(to) && (e->flags & TBX_USED) && e->jump) {
+        bool same_id = !(e->flags & TBX_CROSS) || !e->cp_imm || *(any32 *)tb_rw(s, tb_at(from, e->cp_imm)) == cp_id;
 
-        if (e->to && (e->to != to || !same_id)) {
-            patch_unlinked(s, tb_rw(s, &from->exit[exit]));
+        if (e->to && (e->to != tb_number(s, to) || !same_id)) {
+            patch_unlinked(s, from, tb_rw(s, &tb_exits(from)[exit]));
             forget_incoming(s, from, exit);
         }
         if (!e->to && (!e->stamp || smp_over(s->vm, e->stamp))) {
@@ -127,8 +124,8 @@ void unlink_out_locked(struct tb_store *s, struct tb *tb)
 {
     xbt_assert_locked(&s->lock);
     for (unsigned i = 0; i < tb->n_exits; i++) {
-        if (tb->exit[i].to) {
-            patch_unlinked(s, tb_rw(s, &tb->exit[i]));
+        if (tb_exits(tb)[i].to) {
+            patch_unlinked(s, tb, tb_rw(s, &tb_exits(tb)[i]));
             forget_incoming(s, tb, i);
         }
     }
@@ -139,26 +136,30 @@ void unlink_in_locked(struct tb_store *s, struct tb *tb)
 {
     xbt_assert_locked(&s->lock);
     while (tb->in_first) {
-        struct tb_exit *e = tb_rw(s, &tb->in_first->exit[tb->in_first_exit]);
+        unsigned i;
+        struct tb *from = tb_link_from(s, tb->in_first, &i);
+        struct tb_exit *e = tb_rw(s, &tb_exits(from)[i]);
 
-        patch_unlinked(s, e);
-        tb_w(s, tb)->in_first_exit = e->next_in_exit;
+        patch_unlinked(s, from, e);
         tb_w(s, tb)->in_first = e->next_in;
-        e->to = NULL;
-        e->next_in = NULL;
+        e->to = 0;
+        e->next_in = 0;
     }
 }
 
-struct tb_exit *tb_find_exit(struct tb_store *s, const void *left)
+struct tb *tb_find_exit(struct tb_store *s, const void *left, unsigned *exit)
 {
-    const struct tb *tb = tb_find_host_pc(s, left);
-    struct tb_exit *x = tb->exit;
+    struct tb *tb = tb_find_host_pc(s, left);
 
-    while (x->left != left) {
-        x++;
-        XBT_ASSERT(x < tb->exit + tb->n_exits);
+    for (*exit = 0; *exit + 1 < tb->n_exits; ++*exit) {
+        const struct tb_exit *x = &tb_exits(tb)[*exit];
+
+        if ((x->flags & TBX_USED) &&
+            tb_at(tb, x->jump_unlinked) + (x->flags & TBX_CALL ? TB_LEAVE_CALL : TB_LEAVE) == left) {
+            break;
+        }
     }
-    return x;
+    return tb;
 }
 
 void tb_unlink_exits(struct guest_cpu *c, struct tb *tb)

@@ -45,7 +45,7 @@ static bool stale_locked(struct tb_store *s, struct tb_vcpu *v, const struct tb 
     bool stale = false;
 
     for (unsigned i = 0; i < tb->n_pages; i++) {
-        stale |= page_stale_locked(s, v, tb->page[i]);
+        stale |= page_stale_locked(s, v, tb_page(tb, i));
     }
     return stale;
 }
@@ -67,7 +67,7 @@ static bool add_unless_stale_locked(struct tb_store *s, struct tb_vcpu *v, struc
     }
     __atomic_store_n(&tb_w(s, tb)->invalid, 1, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < tb->n_pages; i++) {
-        page_sweep_locked(s, tb->page[i], page_get(s, tb->page[i]), offs, OFFS_MAX);
+        page_sweep_locked(s, tb_page(tb, i), page_get(s, tb_page(tb, i)), offs, OFFS_MAX);
     }
     return false;
 }
@@ -75,7 +75,7 @@ static bool add_unless_stale_locked(struct tb_store *s, struct tb_vcpu *v, struc
 static bool can_keep(struct guest_cpu *c, struct tb *tb)
 {
     for (unsigned i = 0; i < tb->n_pages; i++) {
-        if (!tb_watch_code(c, tb->page[i])) {
+        if (!tb_watch_code(c, tb_page(tb, i))) {
             return false;
         }
     }
@@ -97,7 +97,7 @@ void tb_insert(struct guest_cpu *c, struct tb *tb)
     if (keep) {
         tb_w(s, tb)->inserted = 1;
         s->live++;
-        s->code_bytes += tb->host_size;
+        s->code_bytes += tb_host_size(tb);
         s->ops->insert(s->hash, tb_key_hash(&tb->key), tb);
         twin_note_locked(s, tb);
     } else {

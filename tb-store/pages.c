@@ -153,8 +153,8 @@ static void fine_add(uint64_t *bits, const struct tb *tb, unsigned which)
 
     tb_part(tb, which, &lo, &hi);
     for (unsigned i = 0; which == 0 && i < tb->n_holes; i++) { /* in ascending order, none at the start */
-        fine_set(bits, lo, start + tb->hole[i].off - 1);
-        lo = start + tb->hole[i].off + tb->hole[i].len;
+        fine_set(bits, lo, start + tb_holes(tb)[i].off - 1);
+        lo = start + tb_holes(tb)[i].off + tb_holes(tb)[i].len;
     }
     if (lo <= hi) {
         fine_set(bits, lo, hi);
@@ -185,7 +185,7 @@ static void fine_fill_locked(struct tb_store *s, const struct tb_page *d, unsign
     uint64_t bits[PAGE_BYTES / 64];
 
     xbt_zero(bits, sizeof(bits));
-    for (struct tb *e = d->first; e; e = tb_untag(e)->page_next[tb_tag(e)]) {
+    for (struct tb *e = d->first; e; e = tb_next(s, e)) {
         if (!tb_untag(e)->invalid) {
             fine_add(bits, tb_untag(e), tb_tag(e));
         }
@@ -218,12 +218,13 @@ void pages_add_locked(struct tb_store *s, struct tb *tb)
 {
     xbt_assert_locked(&s->lock);
     for (unsigned i = 0; i < tb->n_pages; i++) {
-        struct tb_page *d = page_get(s, tb->page[i]);
+        struct tb_page *d = page_get(s, tb_page(tb, i));
         unsigned lo, hi;
 
         tb_part(tb, i, &lo, &hi);
-        tb_w(s, tb)->page_next[i] = d->first;
-        d->first = (struct tb *)((uintptr_t)tb | i);
+        struct tb *e = (struct tb *)((uintptr_t)tb | i);
+        tb_set_next(s, e, d->first);
+        d->first = e;
         if (d->fine) {
             fine_add(s->fine[d->fine].bits, tb, i);
         }
@@ -234,26 +235,29 @@ void pages_add_locked(struct tb_store *s, struct tb *tb)
 void page_sweep_locked(struct tb_store *s, uint64_t page, struct tb_page *d, struct tb_offs *offs,
                        unsigned cap)
 {
-    struct tb **slot = &d->first, *e;
+    struct tb *last = NULL, *next;
     uint64_t map = 0, bits[PAGE_BYTES / 64];
 
     if (d->fine) {
         xbt_zero(bits, sizeof(bits));
     }
     xbt_assert_locked(&s->lock);
-    while ((e = *slot)) {
+    for (struct tb *e = d->first; e; e = next) {
         struct tb *tb = tb_untag(e);
         unsigned which = tb_tag(e), lo, hi;
 
-        if (tb->invalid) {
-            *slot = tb->page_next[which];
+        next = tb_next(s, e);
+        if (tb->invalid && last) {
+            tb_set_next(s, last, next);
+        } else if (tb->invalid) {
+            d->first = next;
         } else {
             tb_part(tb, which, &lo, &hi);
             map |= page_bits(lo, hi);
             if (d->fine) {
                 fine_add(bits, tb, which);
             }
-            slot = &tb_w(s, tb)->page_next[which];
+            last = e;
         }
     }
     __atomic_store_n(&d->map, map, __ATOMIC_RELEASE);
@@ -289,7 +293,7 @@ static bool page_range_has_code(struct tb_store *s, uint64_t ram_addr, unsigned 
         return fine_any(s->fine[fine].bits, lo, hi);
     }
     xbt_lock(&s->lock);
-    for (struct tb *e = d->first; e && !found; e = tb_untag(e)->page_next[tb_tag(e)]) {
+    for (struct tb *e = d->first; e && !found; e = tb_next(s, e)) {
         unsigned a, b;
 
         tb_part(tb_untag(e), tb_tag(e), &a, &b);

@@ -13,6 +13,7 @@
  * single TBs (nobody does: only a flush gives memory back).
  */
 #include "tb-store/store.h"
+#include "translator/decode.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -313,8 +314,8 @@ void tb_alloc_done(struct guest_cpu *c, struct tb *tb, uint8_t *end)
     XBT_ASSERT(tb == v->open && end >= (uint8_t *)tb + TB_HEADER);
     v->open = NULL;
     region_use(s, v->cold, tb, end);
-    if (v->hot && (size_t)(tb->entry - v->hot->free) < (size_t)(v->hot->end - v->hot->free)) {
-        region_use(s, v->hot, tb, tb->entry + tb->hot_size);
+    if (v->hot && (size_t)(tb_entry(tb) - v->hot->free) < (size_t)(v->hot->end - v->hot->free)) {
+        region_use(s, v->hot, tb, tb_entry(tb) + tb->hot_size);
     }
     count(s, &s->made, 1);
     count(s, &s->made_since_flush, 1);
@@ -323,19 +324,34 @@ void tb_alloc_done(struct guest_cpu *c, struct tb *tb, uint8_t *end)
     c->stat[ST_TB_INSNS] += tb->n_insns;
 }
 
-uint8_t *tb_place_exits(struct guest_cpu *c, struct tb *tb, unsigned n, uint8_t *at)
+uint8_t *tb_place_parts(struct guest_cpu *c, struct tb *tb, unsigned n_exits, unsigned n_holes, unsigned n_kept)
 {
     struct tb_store *s = c->vm->store;
-    struct tb_exit *x = (struct tb_exit *)(((uintptr_t)at + 7) & ~7ul), *w = tb_rw(s, x);
+    struct tb *w = tb_w(s, tb);
+    uintptr_t end;
 
-    for (unsigned i = 0; i < n; i++) {
-        xbt_zero(&w[i], sizeof(w[i]));
-        w[i].lip = TB_NO_TARGET;
-        w[i].from = tb;
+    w->n_exits = (uint8_t)n_exits;
+    w->n_holes = (uint8_t)n_holes;
+    w->n_kept = (uint8_t)n_kept;
+    end = ((uintptr_t)(tb_holes(tb) + n_holes) + 7) & ~(uintptr_t)7;
+    xbt_zero((uint8_t *)tb_exits(w), end - (uintptr_t)tb_exits(tb));
+    if (s->vm->opt.profile) {
+        end += sizeof(uint64_t);
+        *(uint64_t *)tb_rw(s, (uint64_t *)end - 1) = 0;
     }
-    tb_w(s, tb)->exit = x;
-    tb_w(s, tb)->n_exits = (uint8_t)n;
-    return (uint8_t *)(x + n);
+    w->insns_at = (uint16_t)(end - (uintptr_t)tb);
+    return (uint8_t *)end + n_kept * sizeof(struct dec_insn);
+}
+
+bool tb_place_code(struct guest_cpu *c, struct tb *tb, const uint8_t *entry, size_t hot, const uint8_t *cold, size_t n_cold)
+{
+    struct tb *w = tb_w(c->vm->store, tb);
+
+    w->entry_at = (int32_t)(entry - (uint8_t *)tb);
+    w->cold_at = (uint16_t)(cold - (uint8_t *)tb);
+    w->hot_size = (uint16_t)hot;
+    w->cold_size = (uint16_t)n_cold;
+    return w->cold_at == cold - (uint8_t *)tb && hot + n_cold < UINT16_MAX - 1;
 }
 
 void tb_alloc_cancel(struct guest_cpu *c, struct tb *tb)
@@ -400,8 +416,7 @@ struct tb *tb_find_host_pc(struct tb_store *s, const void *pc)
         return NULL;
     }
     tb = (struct tb *)(s->base + r->index[lo - 1].tb);
-    if ((uintptr_t)pc - (uintptr_t)tb->entry > tb->hot_size &&
-        (uintptr_t)pc - (uintptr_t)tb->cold > tb->host_size - tb->hot_size) {
+    if ((uintptr_t)pc - (uintptr_t)tb_entry(tb) > tb->hot_size && (uintptr_t)pc - (uintptr_t)tb_cold(tb) > tb->cold_size) {
         return NULL;
     }
     return tb;

@@ -47,7 +47,7 @@ static struct tb_twin *twin_slot(struct tb_store *s, const struct tb_key *k)
 void twin_note_locked(struct tb_store *s, struct tb *tb)
 {
     xbt_assert_locked(&s->lock);
-    if (tb->fix) {
+    if (tb->movable) {
         uint64_t at = (uint64_t)((uint8_t *)tb - s->base) / TB_ALIGN;
 
         __atomic_store_n(&twin_slot(s, &tb->key)->v, s->flushes << TWIN_TB_BITS | at, __ATOMIC_RELEASE);
@@ -81,17 +81,9 @@ static bool same_window(const struct tb_key *a, const struct tb_key *b)
 /* What is moved by how much. */
 struct move {
     struct tb_store *s;
-    const uint8_t *cold, *cold_end;    /* of the original */
     ptrdiff_t hot_by, cold_by;
     uint64_t lip_by;
 };
-
-static void *moved(const struct move *m, const void *p)
-{
-    const uint8_t *a = p;
-
-    return !a ? NULL : (uint8_t *)a + (a >= m->cold && a < m->cold_end ? m->cold_by : m->hot_by);
-}
 
 static void set_rel(struct tb_store *s, uint8_t *site, const uint8_t *target)
 {
@@ -115,40 +107,28 @@ static bool move_cp_slot(const struct move *m, uint8_t *cp_imm, uint64_t lip)
     return true;
 }
 
-static bool move_exit(const struct move *m, struct tb_exit *x, struct tb *tb)
+static bool move_exit(const struct move *m, struct tb *tb, struct tb_exit *x)
 {
-    x->from = tb;
-    x->to = NULL;
-    x->next_in = NULL;
-    x->next_in_exit = 0;
-    x->stamp = 0;
-    if (x->lip == TB_NO_TARGET) {
+    x->to = x->next_in = x->stamp = 0;
+    if (!(x->flags & TBX_USED)) {
         return true;
     }
-    x->lip += m->lip_by;
-    x->branch = moved(m, x->branch);
-    x->branch_full = moved(m, x->branch_full);
-    x->branch_noflags = moved(m, x->branch_noflags);
-    x->jump = moved(m, x->jump);
-    x->jump_unlinked = moved(m, x->jump_unlinked);
-    x->left = moved(m, x->left);
-    x->cp_imm = moved(m, x->cp_imm);
-    set_rel(m->s, x->jump, x->jump_unlinked);
+    set_rel(m->s, tb_at(tb, x->jump), tb_at(tb, x->jump_unlinked));
     if (x->branch) {
-        set_rel(m->s, x->branch, x->branch_full);
+        set_rel(m->s, tb_at(tb, x->branch), tb_at(tb, x->branch_full));
     }
-    return !x->cp_imm || move_cp_slot(m, x->cp_imm, x->lip);
+    return !x->cp_imm || move_cp_slot(m, tb_at(tb, x->cp_imm), tb_exit_lip(tb, x));
 }
 
 static void move_fields(const struct move *m, const struct tb *tb)
 {
-    const any16 *f = (const any16 *)(const void *)tb->fix;
+    const any16 *n = tb_fixes(tb), *f = n + TB_FIX_KINDS;
 
     for (unsigned kind = 0; kind < TB_FIX_KINDS; kind++) {
-        uint8_t *base = tb_rw(m->s, kind & TB_FIX_COLD ? (uint8_t *)tb : tb->entry);
+        uint8_t *base = tb_rw(m->s, kind & TB_FIX_COLD ? (uint8_t *)tb : tb_entry(tb));
         uint32_t rel_by = (uint32_t)(kind & TB_FIX_COLD ? m->hot_by - m->cold_by : m->cold_by - m->hot_by);
 
-        for (unsigned i = 0; i < tb->n_fix[kind]; i++, f++) {
+        for (unsigned i = 0; i < n[kind]; i++, f++) {
             if (kind & TB_FIX_ABS) {
                 *(any64 *)(base + *f) += m->lip_by;
             } else {
@@ -162,28 +142,17 @@ static void move_fields(const struct move *m, const struct tb *tb)
 static bool move_tb(const struct move *m, struct tb *tb, const struct tb_key *key)
 {
     struct tb *w = tb_w(m->s, tb);
-    struct dec_insn *in;
 
     w->key = *key;
-    w->lip = key->lip;
-    w->entry = moved(m, tb->entry);
-    w->cold = moved(m, tb->cold);
-    w->exit = moved(m, tb->exit);
-    w->insns = moved(m, tb->insns);
-    w->state_map = moved(m, tb->state_map);
-    w->fix = moved(m, tb->fix);
-    w->page_next[0] = w->page_next[1] = NULL;
-    w->in_first = NULL;
-    w->in_first_exit = 0;
-    w->exec_count = 0;
+    w->entry_at += (int32_t)(m->hot_by - m->cold_by);
+    w->page_next[0] = w->page_next[1] = w->in_first = 0;
     w->invalid = w->inserted = 0;
     move_fields(m, tb);
-    in = tb_rw(m->s, (struct dec_insn *)tb->insns);
     for (unsigned i = 0; i < tb->n_kept; i++) {
-        in[i].ip += m->lip_by;
+        tb_kept(w)[i].ip += m->lip_by;
     }
     for (unsigned i = 0; i < tb->n_exits; i++) {
-        if (!move_exit(m, tb_rw(m->s, &tb->exit[i]), tb)) {
+        if (!move_exit(m, tb, &tb_exits(w)[i])) {
             return false;
         }
     }
@@ -192,12 +161,9 @@ static bool move_tb(const struct move *m, struct tb *tb, const struct tb_key *ke
 
 static const uint8_t *cold_end(const struct tb *tb)
 {
-    unsigned n = 0;
+    const any16 *n = tb_fixes(tb);
 
-    for (unsigned kind = 0; kind < TB_FIX_KINDS; kind++) {
-        n += tb->n_fix[kind];
-    }
-    return tb->fix + 2 * n;
+    return (const uint8_t *)(n + TB_FIX_KINDS + n[0] + n[1] + n[2] + n[3]);
 }
 
 struct tb *tb_relocate(struct guest_cpu *c, const struct tb_key *key)
@@ -216,13 +182,12 @@ struct tb *tb_relocate(struct guest_cpu *c, const struct tb_key *key)
     size_t before = from->flags_entry ? TB_FLAGS_ENTRY : TB_CALL_ENTRY;
     uint8_t *entry = from->flags_entry ? room.code_flags : room.code;
     struct move m = {
-        .s = s, .cold = (uint8_t *)from, .cold_end = cold_end(from) + 1, .cold_by = (uint8_t *)tb - (uint8_t *)from,
-        .lip_by = key->lip - from->key.lip,
+        .s = s, .cold_by = (uint8_t *)tb - (uint8_t *)from, .lip_by = key->lip - from->key.lip,
     };
-    m.hot_by = entry ? entry - from->entry : m.cold_by;
+    m.hot_by = entry ? entry - tb_entry(from) : m.cold_by;
     xbt_copy(tb_w(s, tb), from, cold);
     if (entry) {
-        xbt_copy((uint8_t *)tb_rw(s, entry) - before, from->entry - before, hot + before);
+        xbt_copy((uint8_t *)tb_rw(s, entry) - before, tb_entry(from) - before, hot + before);
     }
     if (!move_tb(&m, tb, key)) {
         tb_alloc_cancel(c, tb);
@@ -238,22 +203,22 @@ struct tb *tb_relocate(struct guest_cpu *c, const struct tb_key *key)
 /* Fields that differ between two places: rel32 into the other part, and both sites of exits (linked or not). */
 static bool is_moving(const struct tb *tb, const uint8_t *at)
 {
-    const any16 *f = (const any16 *)(const void *)tb->fix;
+    const any16 *n = tb_fixes(tb), *f = n + TB_FIX_KINDS;
 
     for (unsigned kind = 0; kind < TB_FIX_ABS; kind++) {
-        const uint8_t *base = kind & TB_FIX_COLD ? (const uint8_t *)tb : tb->entry;
+        const uint8_t *base = kind & TB_FIX_COLD ? (const uint8_t *)tb : tb_entry(tb);
 
-        for (unsigned i = 0; i < tb->n_fix[kind]; i++, f++) {
+        for (unsigned i = 0; i < n[kind]; i++, f++) {
             if ((size_t)(at - (base + *f)) < 4) {
                 return true;
             }
         }
     }
     for (unsigned i = 0; i < tb->n_exits; i++) {
-        const struct tb_exit *x = &tb->exit[i];
+        const struct tb_exit *x = &tb_exits(tb)[i];
 
-        if ((x->branch && (size_t)(at - x->branch) < 4) || (x->jump && (size_t)(at - x->jump) < 4) ||
-            (x->cp_imm && (size_t)(at - x->cp_imm) < 4)) {
+        if ((x->branch && (size_t)(at - tb_at(tb, x->branch)) < 4) || (x->jump && (size_t)(at - tb_at(tb, x->jump)) < 4) ||
+            (x->cp_imm && (size_t)(at - tb_at(tb, x->cp_imm)) < 4)) {
             return true;
         }
     }
@@ -266,7 +231,7 @@ static bool same_target(const struct tb *a, const uint8_t *at_a, const struct tb
     const uint8_t *to_a = at_a + 4 + (int32_t)*(const any32 *)(const void *)at_a;
     const uint8_t *to_b = at_b + 4 + (int32_t)*(const any32 *)(const void *)at_b;
 
-    return to_hot ? to_a - a->entry == to_b - b->entry : to_a - (const uint8_t *)a == to_b - (const uint8_t *)b;
+    return to_hot ? to_a - tb_entry(a) == to_b - tb_entry(b) : to_a - (const uint8_t *)a == to_b - (const uint8_t *)b;
 }
 
 static bool same_bytes(const struct tb *a, const uint8_t *p, const struct tb *b, const uint8_t *q, size_t n)
@@ -279,42 +244,53 @@ static bool same_bytes(const struct tb *a, const uint8_t *p, const struct tb *b,
     return true;
 }
 
-bool tb_same_code(const struct tb *a, const struct tb *b)
+static bool same_fixes(const struct tb *a, const struct tb *b)
 {
-    const any16 *f = (const any16 *)(const void *)a->fix, *g = (const any16 *)(const void *)b->fix;
-    size_t cold = a->host_size - a->hot_size;
+    const any16 *n = tb_fixes(a), *k = tb_fixes(b), *f = n + TB_FIX_KINDS, *g = k + TB_FIX_KINDS;
 
-    if (a->hot_size != b->hot_size || a->host_size != b->host_size || a->n_exits != b->n_exits ||
-        a->state_map_size != b->state_map_size || a->n_kept != b->n_kept || a->guest_size != b->guest_size ||
-        a->cold - (const uint8_t *)a != b->cold - (const uint8_t *)b || !a->fix || !b->fix) {
-        return false;
-    }
     for (unsigned kind = 0; kind < TB_FIX_KINDS; kind++) {
-        if (a->n_fix[kind] != b->n_fix[kind]) {
+        if (n[kind] != k[kind]) {
             return false;
         }
-        for (unsigned i = 0; i < a->n_fix[kind]; i++, f++, g++) {
-            const uint8_t *at_a = (kind & TB_FIX_COLD ? (const uint8_t *)a : a->entry) + *f;
-            const uint8_t *at_b = (kind & TB_FIX_COLD ? (const uint8_t *)b : b->entry) + *g;
+        for (unsigned i = 0; i < n[kind]; i++, f++, g++) {
+            const uint8_t *at_a = (kind & TB_FIX_COLD ? (const uint8_t *)a : tb_entry(a)) + *f;
+            const uint8_t *at_b = (kind & TB_FIX_COLD ? (const uint8_t *)b : tb_entry(b)) + *g;
             if (*f != *g || (!(kind & TB_FIX_ABS) && !same_target(a, at_a, b, at_b, kind & TB_FIX_COLD))) {
                 return false;
             }
         }
     }
+    return true;
+}
+
+static bool same_exit(const struct tb *a, const struct tb_exit *x, const struct tb *b, const struct tb_exit *y)
+{
+    return tb_exit_lip(a, x) == tb_exit_lip(b, y) && x->flags == y->flags && x->branch == y->branch &&
+           x->branch_full == y->branch_full && x->branch_noflags == y->branch_noflags && x->jump == y->jump &&
+           x->jump_unlinked == y->jump_unlinked && x->cp_imm == y->cp_imm;
+}
+
+bool tb_same_code(const struct tb *a, const struct tb *b)
+{
+    if (a->hot_size != b->hot_size || a->cold_size != b->cold_size || a->n_exits != b->n_exits ||
+        a->state_map_size != b->state_map_size || a->n_kept != b->n_kept || a->guest_size != b->guest_size ||
+        a->cold_at != b->cold_at || !a->movable || !b->movable || !same_fixes(a, b)) {
+        return false;
+    }
     for (unsigned i = 0; i < a->n_exits; i++) {
-        if (a->exit[i].lip != b->exit[i].lip || a->exit[i].cross_page != b->exit[i].cross_page) {
+        if (!same_exit(a, &tb_exits(a)[i], b, &tb_exits(b)[i])) {
             return false;
         }
     }
     for (unsigned i = 0; i < a->n_kept; i++) {
-        if (a->insns[i].ip != b->insns[i].ip || a->insns[i].row != b->insns[i].row) {
+        if (tb_kept(a)[i].ip != tb_kept(b)[i].ip || tb_kept(a)[i].row != tb_kept(b)[i].row) {
             return false;
         }
     }
     size_t before = a->flags_entry ? TB_FLAGS_ENTRY : TB_CALL_ENTRY;
 
     return a->flags_entry == b->flags_entry &&
-           same_bytes(a, a->entry - before, b, b->entry - before, a->hot_size + before) &&
-           same_bytes(a, a->cold, b, b->cold, cold) &&
-           same_bytes(a, a->state_map, b, b->state_map, a->state_map_size);
+           same_bytes(a, tb_entry(a) - before, b, tb_entry(b) - before, a->hot_size + before) &&
+           same_bytes(a, tb_cold(a), b, tb_cold(b), a->cold_size) &&
+           same_bytes(a, tb_state_map(a), b, tb_state_map(b), a->state_map_size);
 }

@@ -58,9 +58,9 @@ bool tb_in_hole(const struct tb *tb, unsigned which, unsigned lo, unsigned hi)
     unsigned start = tb->key.phys_pc & (PAGE_BYTES - 1);
 
     for (unsigned i = 0; which == 0 && i < tb->n_holes; i++) {
-        unsigned a = start + tb->hole[i].off;
+        unsigned a = start + tb_holes(tb)[i].off;
 
-        if (lo >= a && hi < a + tb->hole[i].len) {
+        if (lo >= a && hi < a + tb_holes(tb)[i].len) {
             return true;
         }
     }

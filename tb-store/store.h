@@ -158,6 +158,37 @@ static inline struct tb *tb_w(const struct tb_store *s, struct tb *tb)
     return (struct tb *)((uint8_t *)tb + s->rw_delta);
 }
 
+/* TBs and exits as numbers that are not 0. */
+static inline uint32_t tb_number(const struct tb_store *s, const struct tb *tb)
+{
+    return tb ? (uint32_t)((size_t)((const uint8_t *)tb - s->base) / TB_ALIGN) + 1 : 0;
+}
+static inline struct tb *tb_numbered(const struct tb_store *s, uint32_t n)
+{
+    return n ? (struct tb *)(s->base + (size_t)(n - 1) * TB_ALIGN) : NULL;
+}
+#define LINK_BITS 4u          /* TB_EXITS fit */
+static inline uint32_t tb_link_number(const struct tb_store *s, const struct tb *tb, unsigned exit)
+{
+    return tb_number(s, tb) << LINK_BITS | exit;
+}
+static inline struct tb *tb_link_from(const struct tb_store *s, uint32_t link, unsigned *exit)
+{
+    *exit = link & ((1u << LINK_BITS) - 1);
+    return tb_numbered(s, link >> LINK_BITS);
+}
+/* The next in the list of a page, both tagged. */
+static inline struct tb *tb_next(const struct tb_store *s, struct tb *e)
+{
+    uint32_t n = tb_untag(e)->page_next[tb_tag(e)];
+
+    return (struct tb *)((uintptr_t)tb_numbered(s, n >> 1) | (n & 1));
+}
+static inline void tb_set_next(const struct tb_store *s, struct tb *e, struct tb *next)
+{
+    tb_w(s, tb_untag(e))->page_next[tb_tag(e)] = tb_number(s, tb_untag(next)) << 1 | tb_tag(next);
+}
+
 /* Before calls of the hash: it may be code that uses vector registers. */
 static inline void hash_prepare(struct tb_store *s, struct guest_cpu *c)
 {

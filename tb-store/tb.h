@@ -20,6 +20,9 @@
 #define XBT_TB_H
 
 #include "tlb/tlb.h"
+#include "translator/mem.h"
+
+struct dec_insn;
 
 struct tb_key {
     uint64_t phys_pc;   /* ram_addr of the first byte */
@@ -44,71 +47,100 @@ struct tb_hole {
 };
 
 #define TB_EXITS 12               /* direct exits of one TB, at most */
-#define TB_NO_TARGET (~0ull)
-/* A direct exit.  Two patchable rel32 sites, see docs/pipeline.md: */
+/*
+ * A direct exit.  Two patchable rel32 sites, see docs/pipeline.md.  Places in the TB's code are tb_host_off() + 1, 0 for
+ * none (tb_at()); TBs are numbers (tb_number()).
+ */
 struct tb_exit {
-    uint64_t lip;             /* linear address of the target; TB_NO_TARGET = unused exit */
-    uint8_t *branch;          /* rel32 field of the branch inside the block (site A), may be NULL */
-    uint8_t *branch_full;     /* site A's target when the successor needs the flags saved (or unlinked) */
-    uint8_t *branch_noflags;  /* site A's target when it does not; NULL = go straight to the successor */
-    uint8_t *jump;            /* rel32 field of the stub's final jump (site B) */
-    uint8_t *jump_unlinked;   /* site B's target while unlinked */
-    uint8_t *left;            /* return address of the call that leaves there */
-    uint8_t *cp_imm;          /* imm32 of the cp id comparison (cross_page only), patched before linking */
-    uint32_t cross_page;      /* cp id check is part of the stub (target not in the TB's pages) */
+    uint32_t lip_by;          /* linear address of the target minus the TB's, bits 31..0 (tb_exit_lip()) */
+    int8_t lip_by_high;       /* ... and 39..32 */
+    uint8_t flags;            /* TBX_* */
+    uint16_t branch;          /* rel32 field of the branch inside the block (site A), may be none */
+    uint16_t branch_full;     /* site A's target when the successor needs the flags saved (or unlinked) */
+    uint16_t branch_noflags;  /* site A's target when it does not; none = go straight to the successor */
+    uint16_t jump;            /* rel32 field of the stub's final jump (site B) */
+    uint16_t jump_unlinked;   /* site B's target while unlinked */
+    uint16_t cp_imm;          /* imm32 of the cp id comparison (TBX_CROSS only), patched before linking */
     uint32_t stamp;           /* smp_stamp() when it was last unlinked; 0 = never */
-    struct tb *to;            /* linked successor or NULL */
-    struct tb *next_in;       /* next in the successor's incoming list */
-    struct tb *from;          /* the TB this is an exit of */
-    uint8_t next_in_exit;     /* which exit of next_in */
-    uint8_t taken;            /* the target of a branch, not the next instruction */
-    uint8_t call;             /* site B is a host CALL: it leads to the successor's call entry */
-    uint8_t flags_live;       /* at site A the flags are in the host's register and nothing has to be checked: it can
-                               * lead to a successor's flags entry */
+    uint32_t to;              /* linked successor, or 0 */
+    uint32_t next_in;         /* next in the successor's incoming list: an exit's tb_link_number(), or 0 */
 };
+#define TBX_USED  1u          /* it has a target */
+#define TBX_CROSS 2u          /* cp id check is part of the stub (target not in the TB's pages) */
+#define TBX_TAKEN 4u          /* the target of a branch, not the next instruction */
+#define TBX_CALL  8u          /* site B is a host CALL: it leads to the successor's call entry */
+#define TBX_FLAGS 16u         /* at site A the flags are in the host's register and nothing has to be checked: it can
+                               * lead to a successor's flags entry */
+
+/* Code of `jump_unlinked`: the return address of the call in it tells the exit (tb_find_exit()). */
+#define TB_LEAVE      4u      /* call [thunk] */
+#define TB_LEAVE_CALL 9u      /* TBX_CALL: takes the return address of the host CALL off before that */
 
 /* In front of a TB's entry: takes the return address of a host CALL into cpu->ret[] (x86-64/lower_call.c). */
 #define TB_CALL_ENTRY 8u
 /* In front of that, where the block needs the flags: saves those of the host's register in cpu->fl and goes on at `entry`. */
 #define TB_FLAGS_ENTRY (TB_CALL_ENTRY + 16u)
 
+/* In memory: struct tb, exits, holes, [exec_count], kept instructions, [hot code], cold code, state map, [fixes]. */
 struct tb {
     struct tb_key key;
-    uint64_t lip;              /* linear address at translation time */
-    uint8_t *entry;            /* the only entry; status flags in cpu->fl, or anywhere when !needs_flags */
-    uint8_t *cold;             /* the rest of the code */
-    uint32_t host_size;        /* bytes of host code, cold part included */
-    uint32_t hot_size;         /* those at `entry` */
+    int32_t entry_at;          /* the only entry, from struct tb on; status flags in cpu->fl, or anywhere when !needs_flags */
+    uint32_t page_next[2];     /* lists of the page descriptors: twice the number, plus tb_tag() */
+    uint32_t in_first;         /* incoming links: tb_link_number() */
+    uint32_t page2;            /* ram_addr >> 12 of the second page */
+    uint32_t second_cp_id;     /* n_pages 2: the cp id its entry checks for (0 otherwise) */
+    uint16_t cold_at;          /* the rest of the code, from struct tb on */
+    uint16_t insns_at;         /* kept instructions, likewise */
+    uint16_t hot_size;         /* bytes of host code at the entry */
+    uint16_t cold_size;        /* those of the cold part */
     uint16_t guest_size;       /* bytes of guest code, and what lies between where the block follows jumps */
     uint16_t guest_before;     /* of that what is in front of lip, besides guest_size */
-    uint16_t n_insns;
-    uint8_t needs_flags;       /* 0: all status flags are overwritten before anything can see them */
-    uint8_t flags_entry;       /* there is a flags entry, TB_FLAGS_ENTRY bytes in front of `entry` */
-    uint8_t n_pages;           /* 1 or 2 (0 for code executed from MMIO: never hashed) */
-    uint8_t invalid;
-    uint8_t n_holes;
-    struct tb_hole hole[TB_HOLES];
-    uint8_t inserted;          /* tb_insert() published it (it stays set when the TB dies) */
-    uint64_t page[2];          /* ram_addr of the pages */
-    uint32_t second_cp_id;     /* n_pages 2: the cp id its entry checks for (0 otherwise) */
-    struct tb *page_next[2];   /* lists of the page descriptors */
-    struct tb_exit *exit;      /* n_exits of them, in the TB's memory (rx address) */
+    uint16_t state_map_size;   /* behind the cold part: host PC -> guest state records (translator/state_map.h) */
+    uint8_t n_insns;
+    uint8_t n_kept;            /* decoded insns that helpers refer to */
     uint8_t n_exits;
-    struct tb *in_first;       /* incoming links: (tb, exit) pairs */
-    uint8_t in_first_exit;
-    const uint8_t *state_map;  /* host PC -> guest state records (translator/state_map.h) */
-    uint32_t state_map_size;
-    uint64_t exec_count;       /* with opt.profile */
-    const struct dec_insn *insns; /* decoded insns that helpers refer to; in the TB's memory */
-    uint16_t n_kept;           /* their number */
-    uint16_t n_fix[4];         /* by TB_FIX_*: how many of which kind at `fix` */
-    const uint8_t *fix;        /* what a copy must change: 16-bit offsets (relocate.c); NULL: it cannot be copied */
+    uint8_t n_holes;
+    uint8_t n_pages;           /* 1 or 2 (0 for code executed from MMIO: never hashed) */
+    uint8_t needs_flags;       /* 0: all status flags are overwritten before anything can see them */
+    uint8_t flags_entry;       /* there is a flags entry, TB_FLAGS_ENTRY bytes in front of the entry */
+    uint8_t invalid;
+    uint8_t inserted;          /* tb_insert() published it (it stays set when the TB dies) */
+    uint8_t movable;           /* it can be copied: behind the state map is what a copy must change (tb_fixes()) */
 };
 
-/* Kinds of fields, to be added up.  Offsets are from `entry`, and from struct tb for those in the cold memory. */
+static inline uint8_t *tb_entry(const struct tb *tb) { return (uint8_t *)tb + tb->entry_at; }
+static inline uint8_t *tb_cold(const struct tb *tb) { return (uint8_t *)tb + tb->cold_at; }
+static inline uint32_t tb_host_size(const struct tb *tb) { return (uint32_t)tb->hot_size + tb->cold_size; }
+static inline struct tb_exit *tb_exits(const struct tb *tb) { return (struct tb_exit *)(tb + 1); }
+static inline struct tb_hole *tb_holes(const struct tb *tb) { return (struct tb_hole *)(tb_exits(tb) + tb->n_exits); }
+static inline struct dec_insn *tb_kept(const struct tb *tb) { return (void *)((uint8_t *)tb + tb->insns_at); }
+static inline const uint8_t *tb_state_map(const struct tb *tb) { return tb_cold(tb) + tb->cold_size; }
+/* With opt.profile only. */
+static inline uint64_t *tb_exec_count(const struct tb *tb) { return (uint64_t *)((uint8_t *)tb + tb->insns_at) - 1; }
+/* ram_addr of a page. */
+static inline uint64_t tb_page(const struct tb *tb, unsigned which)
+{
+    return which ? (uint64_t)tb->page2 << 12 : tb->key.phys_pc & ~0xfffull;
+}
+static inline uint64_t tb_exit_lip(const struct tb *tb, const struct tb_exit *x)
+{
+    return tb->key.lip + (uint64_t)(((int64_t)x->lip_by_high << 32) | x->lip_by);
+}
+static inline void tb_exit_set_lip(const struct tb *tb, struct tb_exit *x, uint64_t lip)
+{
+    x->lip_by = (uint32_t)(lip - tb->key.lip);
+    x->lip_by_high = (int8_t)((lip - tb->key.lip) >> 32);
+}
+
+/* Kinds of fields, to be added up.  Offsets are from the entry, and from struct tb for those in the cold memory. */
 #define TB_FIX_COLD  1u  /* it is in the cold memory */
 #define TB_FIX_ABS   2u  /* 64-bit linear address; else a rel32 from one part into the other */
 #define TB_FIX_KINDS 4u
+/* For each kind the number of fields, then the offsets of those of the first kind, of the second... */
+static inline const any16 *tb_fixes(const struct tb *tb)
+{
+    return (const any16 *)(const void *)(tb_state_map(tb) + tb->state_map_size);
+}
 
 struct tb_store;
 
@@ -146,13 +178,14 @@ struct tb_room {
  * struct and the code through tb_rw(). */
 #define TB_MIN_MAX (48u << 10)
 struct tb *tb_alloc(struct guest_cpu *c, size_t min, struct tb_room *room);
-/* The open TB is complete: entry, hot_size, cold and host_size are set, its cold memory ends at rx address `end` (state
- * map included).  Aligns for the next one. From here on tb_find_host_pc() finds it.  Counts ST_TB_MADE and
- * ST_TB_INSNS. */
+/* Reserve room behind the open TB for so many exits, all unused, holes and instructions, and note them.  Returns the
+ * address behind them, which may be beyond the room's limit: then only exits and holes may be touched. */
+uint8_t *tb_place_parts(struct guest_cpu *c, struct tb *tb, unsigned n_exits, unsigned n_holes, unsigned n_kept);
+/* Code is at these rx addresses.  False: it is too much for a TB. */
+bool tb_place_code(struct guest_cpu *c, struct tb *tb, const uint8_t *entry, size_t hot, const uint8_t *cold, size_t n_cold);
+/* The open TB is complete: its parts are in place, its cold memory ends at rx address `end`.  Aligns for the next one.
+ * From here on tb_find_host_pc() finds it.  Counts ST_TB_MADE and ST_TB_INSNS. */
 void tb_alloc_done(struct guest_cpu *c, struct tb *tb, uint8_t *end);
-/* Reserve room for n exits at `at`, all unused, and note them in the open TB.  Returns the address behind them; the
- * caller has seen to it that they fit. */
-uint8_t *tb_place_exits(struct guest_cpu *c, struct tb *tb, unsigned n, uint8_t *at);
 /* Give the open TB back. */
 void tb_alloc_cancel(struct guest_cpu *c, struct tb *tb);
 
@@ -174,14 +207,24 @@ void tb_insert(struct guest_cpu *c, struct tb *tb);
 /* The TB whose code contains this host PC (rx; the end of each part included: a return address), or NULL. Also
  * finds invalidated TBs until the next flush. Signal safe, no lock. */
 struct tb *tb_find_host_pc(struct tb_store *s, const void *pc);
-/* The exit whose `left` this is. */
-struct tb_exit *tb_find_exit(struct tb_store *s, const void *left);
+/* The TB and number of the exit that was left with this return address. */
+struct tb *tb_find_exit(struct tb_store *s, const void *left, unsigned *exit);
 /* Where this host PC is in the TB's code; the cold part counts as following the other at a distance of one byte. */
 static inline uint32_t tb_host_off(const struct tb *tb, uint64_t pc)
 {
-    uint64_t off = pc - (uintptr_t)tb->entry;
+    uint64_t off = pc - (uintptr_t)tb_entry(tb);
 
-    return (uint32_t)(off <= tb->hot_size ? off : pc - (uintptr_t)tb->cold + tb->hot_size + 1);
+    return (uint32_t)(off <= tb->hot_size ? off : pc - (uintptr_t)tb_cold(tb) + tb->hot_size + 1);
+}
+static inline uint8_t *tb_at(const struct tb *tb, uint16_t place)
+{
+    unsigned off = place - 1u;
+
+    return !place ? NULL : off <= tb->hot_size ? tb_entry(tb) + off : tb_cold(tb) + (off - tb->hot_size - 1);
+}
+static inline uint16_t tb_place(const struct tb *tb, const uint8_t *at)
+{
+    return at ? (uint16_t)(tb_host_off(tb, (uintptr_t)at) + 1) : 0;
 }
 bool tb_is_code_addr(struct tb_store *s, const void *pc);
 
@@ -200,11 +243,11 @@ bool tb_same_code(const struct tb *a, const struct tb *b);
 /* ---- chaining ---- */
 /* Chain exit `exit` of `from` to `to`.  Does nothing when that must not be: opt.no_chain, a TB that is
  * invalid or not inserted, an unused or already linked exit.  Counts ST_CHAIN_MADE.
- * linked:   jump := to->entry (the call entry in front of it for a `call` exit); then
- *           branch := to->needs_flags ? branch_full : branch_noflags, or to->entry when that is NULL
- *           (branch_full if cross_page: the cp check must not be jumped over).
+ * linked:   jump := to's entry (the call entry in front of it for a `call` exit); then
+ *           branch := to->needs_flags ? branch_full : branch_noflags, or to's entry when that is none
+ *           (branch_full if TBX_CROSS: the cp check must not be jumped over).
  * unlinked: branch := branch_full; then jump := jump_unlinked.
- * cp_id: what a cross_page exit compares with; an exit that is linked for another one is unlinked first, or left alone
+ * cp_id: what a TBX_CROSS exit compares with; an exit that is linked for another one is unlinked first, or left alone
  * until no vCPU can be inside of it (smp.h). */
 void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to, uint32_t cp_id);
 void tb_unlink_exits(struct guest_cpu *c, struct tb *tb);

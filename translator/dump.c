@@ -105,13 +105,13 @@ void dump_block(struct guest_cpu *c, const struct ir_block *b, struct tb *tb)
         c->host->log(buf);
     }
     if (o->dump & DUMP_HOST) {
-        unsigned cold = tb->host_size - tb->hot_size;
-        n = (size_t)snprintf(buf, TEXT_SIZE, "host %p, %u bytes, cold %p, %u bytes\n", (void *)tb->entry,
-                             tb->hot_size, (void *)tb->cold, cold);
-        disas(buf + n, TEXT_SIZE - n, tb->entry, tb->hot_size, (uintptr_t)tb->entry, CS_MODE_64);
+        unsigned cold = tb->cold_size;
+        n = (size_t)snprintf(buf, TEXT_SIZE, "host %p, %u bytes, cold %p, %u bytes\n", (void *)tb_entry(tb),
+                             tb->hot_size, (void *)tb_cold(tb), cold);
+        disas(buf + n, TEXT_SIZE - n, tb_entry(tb), tb->hot_size, (uintptr_t)tb_entry(tb), CS_MODE_64);
         c->host->log(buf);
         n = (size_t)snprintf(buf, TEXT_SIZE, "cold\n");
-        disas(buf + n, TEXT_SIZE - n, tb->cold, cold, (uintptr_t)tb->cold, CS_MODE_64);
+        disas(buf + n, TEXT_SIZE - n, tb_cold(tb), cold, (uintptr_t)tb_cold(tb), CS_MODE_64);
         c->host->log(buf);
     }
     free(buf);

@@ -41,15 +41,15 @@ void tb_restore_state(struct guest_cpu *c, uint64_t host_pc)
     if (!tb) {
         return;
     }
-    uint64_t ip = tb->lip - tb->key.cs_base;
-    if (!state_map_find(tb->state_map, tb->state_map_size, tb_host_off(tb, host_pc), &r)) {
+    uint64_t ip = tb->key.lip - tb->key.cs_base;
+    if (!state_map_find(tb_state_map(tb), tb->state_map_size, tb_host_off(tb, host_pc), &r)) {
         c->rip = cpu_code64(c) ? ip : (uint32_t)ip;
         return;
     }
     ip += (uint64_t)(int64_t)(int16_t)r.guest_off;
     c->rip = cpu_code64(c) ? ip : (uint32_t)ip;
     if (r.x87.at) {
-        uint64_t fip = tb->lip - tb->key.cs_base + (uint64_t)(int64_t)(int16_t)(r.x87.at - 1);
+        uint64_t fip = tb->key.lip - tb->key.cs_base + (uint64_t)(int64_t)(int16_t)(r.x87.at - 1);
         fpu_ptr_set(c, cpu_code64(c) ? fip : (uint32_t)fip, r.x87.fop, r.x87.seg);
     }
     if (r.kind == SK_HOST) {
@@ -165,7 +165,7 @@ void xbt_thunk_commit(struct guest_cpu *c)
         struct tb *tb = tb_find_host_pc(c->vm->store, (const void *)(uintptr_t)pc);
         struct state_rec r;
         /* No record: the instruction ends the block, which leaves by itself. */
-        if (tb && state_map_find(tb->state_map, tb->state_map_size, tb_host_off(tb, pc), &r)) {
+        if (tb && state_map_find(tb_state_map(tb), tb->state_map_size, tb_host_off(tb, pc), &r)) {
             tb_restore_state(c, pc);
             c->stat[ST_EXIT_SMC]++;
             leave_to_loop(c, LEAVE_SMC);
@@ -365,7 +365,7 @@ static struct tb *find_tb(struct guest_cpu *c, uint64_t lip, struct code_page *p
         uint64_t next = (lip & ~0xfffull) + 0x1000;
         struct code_page p2 = tlb_code_page(c, next);
         /* The same page may have got a new id (tlb/code.c): the block would wait for its old one for ever. */
-        if (p2.ram_addr != tb->page[1] || p2.cp_id != tb->second_cp_id) {
+        if (p2.ram_addr != tb_page(tb, 1) || p2.cp_id != tb->second_cp_id) {
             tb_invalidate(c, tb, TBD_MEMMAP);
             tb = NULL;
         } else {
@@ -379,13 +379,13 @@ static struct tb *find_tb(struct guest_cpu *c, uint64_t lip, struct code_page *p
     return tb;
 }
 
-static void chain(struct guest_cpu *c, struct tb_exit *x, struct tb *to, uint64_t lip, const struct code_page *page)
+static void chain(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to, uint64_t lip,
+                  const struct code_page *page)
 {
-    struct tb *from = x->from;
-    unsigned exit = (unsigned)(x - from->exit);
+    const struct tb_exit *x = &tb_exits(from)[exit];
 
-    if (__atomic_load_n(&from->invalid, __ATOMIC_RELAXED) || x->lip != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 ||
-        c->vm->opt.no_chain || (x->cross_page && c->vm->opt.no_cross_page) || from->key.cs_base != to->key.cs_base) {
+    if (__atomic_load_n(&from->invalid, __ATOMIC_RELAXED) || tb_exit_lip(from, x) != lip || from->key.hflags != to->key.hflags || to->n_pages == 0 ||
+        c->vm->opt.no_chain || ((x->flags & TBX_CROSS) && c->vm->opt.no_cross_page) || from->key.cs_base != to->key.cs_base) {
         return;
     }
     tb_link(c, from, exit, to, page->cp_id);
@@ -509,16 +509,17 @@ static void refuse_branch(struct guest_cpu *c)
 
 static void leave_unlinked(struct guest_cpu *c)
 {
-    struct tb_exit *x = tb_find_exit(c->vm->store, (const void *)(uintptr_t)c->unwind_pc);
-    uint64_t rip = x->lip - x->from->key.cs_base;
+    struct tb *tb = tb_find_exit(c->vm->store, (const void *)(uintptr_t)c->unwind_pc, &c->exit_number);
+    const struct tb_exit *x = &tb_exits(tb)[c->exit_number];
+    uint64_t rip = tb_exit_lip(tb, x) - tb->key.cs_base;
 
-    c->exit_from = x;
+    c->exit_from = tb;
     tb_restore_state(c, c->unwind_pc);
     c->unwind_pc = 0;
     c->stat[ST_EXIT_UNLINKED]++;
     c->stat[!x->to ? ST_EXIT_UNLINKED_NEW : c->exit_request ? ST_EXIT_UNLINKED_REQ : ST_EXIT_UNLINKED_PAGE]++;
     rip = cpu_code64(c) ? rip : (uint32_t)rip;
-    if (x->taken && !rip_reachable(c, rip)) {
+    if ((x->flags & TBX_TAKEN) && !rip_reachable(c, rip)) {
         refuse_branch(c);
         return;
     }
@@ -568,21 +569,21 @@ static const void *code_for(struct guest_cpu *c, uint64_t lip, bool special)
     }
     struct tb *tb = find_tb(c, lip, &page);
     if (c->exit_from && flushes == c->flush_epoch && !special) {
-        chain(c, c->exit_from, tb, lip, &page);
+        chain(c, c->exit_from, c->exit_number, tb, lip, &page);
     }
     /* Who comes by a direct exit is linked or looked up again; he would only push others out. */
     bool direct = c->exit_from != NULL;
     c->exit_from = NULL;
     if (!direct && !special && !opt->no_jc && tb->n_pages && !tb->invalid) {
-        tlb_jc_insert(c, lip, tb->entry);
+        tlb_jc_insert(c, lip, tb_entry(tb));
         if (smp_on(c->vm)) {
             __atomic_thread_fence(__ATOMIC_SEQ_CST);
         }
         if (__atomic_load_n(&tb->invalid, __ATOMIC_RELAXED)) {
-            tlb_jc_remove(c, lip, tb->entry); /* another vCPU has killed it, maybe before it was there */
+            tlb_jc_remove(c, lip, tb_entry(tb)); /* another vCPU has killed it, maybe before it was there */
         }
     }
-    return tb->entry;
+    return tb_entry(tb);
 }
 
 /* An indirect branch whose target is not canonical or behind the code segment's limit faults itself (SDM vol. 2, CALL,

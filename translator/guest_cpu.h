@@ -333,7 +333,8 @@ struct guest_cpu {
     struct tlb_vcpu *tlb;        /* all spaces of this vCPU, fill logs */
     uint64_t unwind_pc;          /* host PC inside generated code to restore state from; 0 = state is in sync */
     uint64_t host_flags;         /* host RFLAGS at a signal or a store commit (state kind HOST) */
-    struct tb_exit *exit_from;   /* the direct exit through which generated code was left; NULL none */
+    struct tb *exit_from;        /* through a direct exit of which generated code was left; NULL none */
+    unsigned exit_number;        /* which of them */
     uint32_t leave;              /* LEAVE_*: why the loop got control back */
     uint32_t last_leave;         /* the one before the current block was looked up */
     uint64_t slow_addr;          /* slow-path scratch: guest linear address */

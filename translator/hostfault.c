@@ -17,7 +17,7 @@ static bool refuse(struct guest_cpu *c, uint64_t pc)
     struct tb *tb = tb_find_host_pc(c->vm->store, (const void *)(uintptr_t)pc);
     struct state_rec r;
 
-    if (!tb || !state_map_find(tb->state_map, tb->state_map_size, tb_host_off(tb, pc), &r) || !r.direct) {
+    if (!tb || !state_map_find(tb_state_map(tb), tb->state_map_size, tb_host_off(tb, pc), &r) || !r.direct) {
         return false;
     }
     hm_refuse(tb->key.phys_pc + r.guest_off);

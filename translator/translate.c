@@ -320,19 +320,13 @@ static void fill_tb(struct guest_cpu *c, struct tb *tb, const struct ir_block *b
     struct tb *w = tb_rw(c->vm->store, tb);
 
     w->key = b->key;
-    w->lip = b->lip;
     w->guest_size = (uint16_t)b->guest_size;
     w->guest_before = (uint16_t)b->guest_before;
-    w->n_insns = (uint16_t)b->n_insns;
+    w->n_insns = (uint8_t)b->n_insns;
     w->needs_flags = b->needs_flags;
-    w->page[0] = page->ram_addr;
-    w->page[1] = page2;
+    w->page2 = (uint32_t)(page2 >> 12);
     w->second_cp_id = b->second_cp_id;
-    w->n_holes = (uint8_t)b->n_holes;
-    for (unsigned i = 0; i < b->n_holes; i++) {
-        w->hole[i] = b->hole[i];
-    }
-    w->n_pages = !page->host || page2 == ~0ull - 1 ? 0 : page2 == ~0ull ? 1 : 2;
+    w->n_pages = !page->host || page2 == ~0ull - 1 || (page2 != ~0ull && page2 >> 44) ? 0 : page2 == ~0ull ? 1 : 2;
 }
 
 /* The ram address of the second page; ~0 = none, ~0 - 1 = it is not RAM. */
@@ -406,7 +400,8 @@ static struct tb *check_copy(struct guest_cpu *c, struct tb *copy, const struct 
     }
     /* No room for the list of fields; or since the original was made something has shown that it should be done in
      * another way. */
-    if (!fresh->fix || fresh->n_holes != copy->n_holes || ((key.hflags & HF_HM) && fresh->host_size != copy->host_size)) {
+    if (!fresh->movable || fresh->n_holes != copy->n_holes ||
+        ((key.hflags & HF_HM) && tb_host_size(fresh) != tb_host_size(copy))) {
         return copy;
     }
     if (!tb_same_code(copy, fresh)) {

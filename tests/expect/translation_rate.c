@@ -51,13 +51,13 @@ static uint64_t add_bytes(uint64_t sum, const uint8_t *p, size_t n)
 static void add_block(struct sums *s, const struct tb *tb, bool checksum)
 {
     s->blocks++;
-    s->host += tb->host_size;
+    s->host += tb_host_size(tb);
     s->guest += tb->guest_size;
     if (checksum) {
-        s->check = add_bytes(s->check, tb->entry, tb->hot_size);
-        s->check = add_bytes(s->check, tb->cold, tb->host_size - tb->hot_size);
-        s->check = add_bytes(s->check, tb->state_map, tb->state_map_size);
-        s->check = add_bytes(s->check, (const uint8_t *)tb->n_fix, sizeof(tb->n_fix));
+        s->check = add_bytes(s->check, tb_entry(tb), tb->hot_size);
+        s->check = add_bytes(s->check, tb_cold(tb), tb->cold_size);
+        s->check = add_bytes(s->check, tb_state_map(tb), tb->state_map_size);
+        s->check = add_bytes(s->check, &tb->movable, 1);
         s->check = add_bytes(s->check, &tb->needs_flags, 1);
     }
 }

@@ -86,7 +86,7 @@ static void find_or_make(struct guest_cpu *c, unsigned place, struct tb **last)
     struct tb *tb = env_find(c, place_pc(place));
 
     if (tb) {
-        CHECK(tb->state_map_size >= oldest);
+        CHECK(tb->second_cp_id >= oldest);
     } else {
         if (!tb_watch_code(c, place_pc(place))) {
             return;
@@ -98,7 +98,7 @@ static void find_or_make(struct guest_cpu *c, unsigned place, struct tb **last)
             flush(c);
             return;
         }
-        tb_w(c->vm->store, tb)->state_map_size = (uint32_t)version;
+        tb_w(c->vm->store, tb)->second_cp_id = (uint32_t)version;
         tb_insert(c, tb);
     }
     if (*last) {

@@ -171,6 +171,7 @@ static inline void env_stop(void)
 #define CODE_BYTES 256u
 #define ENV_EXITS  2u
 #define COLD_BYTES 40u
+#define ENV_PARTS  (ENV_EXITS * sizeof(struct tb_exit) + 2 * sizeof(struct tb_hole) + 8 + 8) /* room for fixes, too */
 
 static inline struct tb_key env_key(uint64_t phys_pc)
 {
@@ -189,17 +190,18 @@ static inline const uint8_t *env_target(const uint8_t *site)
 
 static inline void env_set_exit(struct tb_store *s, struct tb *tb, unsigned i)
 {
-    struct tb_exit *e = tb_rw(s, &tb->exit[i]);
-    uint8_t *at = tb->entry + 64 + 64 * i;
+    struct tb_exit *e = tb_rw(s, &tb_exits(tb)[i]);
+    uint8_t *at = tb_entry(tb) + 64 + 64 * i;
 
-    e->lip = 0x1000 * i;
-    e->branch = at;
-    e->branch_full = at + 16;
-    e->branch_noflags = at + 24;
-    e->jump = at + 32;
-    e->jump_unlinked = at + 48;
-    env_set_rel(s, e->branch, e->branch_full);
-    env_set_rel(s, e->jump, e->jump_unlinked);
+    tb_exit_set_lip(tb, e, tb->key.lip + 0x1000 * i);
+    e->flags = TBX_USED;
+    e->branch = tb_place(tb, at);
+    e->branch_full = tb_place(tb, at + 16);
+    e->branch_noflags = tb_place(tb, at + 24);
+    e->jump = tb_place(tb, at + 32);
+    e->jump_unlinked = tb_place(tb, at + 48);
+    env_set_rel(s, at, at + 16);
+    env_set_rel(s, at + 32, at + 48);
 }
 
 /* Make a TB of `code_bytes` host bytes; NULL when the cache is full.  Not inserted. */
@@ -208,7 +210,7 @@ static inline struct tb *env_make(struct guest_cpu *c, uint64_t phys_pc, unsigne
 {
     struct tb_store *s = c->vm->store;
     struct tb_room room;
-    struct tb *tb = tb_alloc(c, code_bytes + COLD_BYTES + ENV_EXITS * sizeof(struct tb_exit), &room), *w;
+    struct tb *tb = tb_alloc(c, code_bytes + COLD_BYTES + ENV_PARTS, &room), *w;
     uint8_t *cold;
 
     if (!tb) {
@@ -216,30 +218,26 @@ static inline struct tb *env_make(struct guest_cpu *c, uint64_t phys_pc, unsigne
     }
     CHECK(!room.code == c->vm->opt.no_split);
     CHECK(!room.code || room.code_limit - room.code >= (ptrdiff_t)code_bytes);
-    CHECK(room.cold_limit - room.cold >= (ptrdiff_t)(code_bytes + COLD_BYTES + ENV_EXITS * sizeof(struct tb_exit)));
-    cold = tb_place_exits(c, tb, ENV_EXITS, room.cold);
+    CHECK(room.cold_limit - room.cold >= (ptrdiff_t)(code_bytes + COLD_BYTES + ENV_PARTS));
+    cold = tb_place_parts(c, tb, ENV_EXITS, 2, 0);
     w = tb_rw(s, tb);
-    CHECK(tb->in_first == NULL && tb->invalid == 0 && tb->inserted == 0);
+    w->n_holes = 0;
+    CHECK(tb->in_first == 0 && tb->invalid == 0 && tb->inserted == 0);
     w->key = env_key(phys_pc);
-    w->lip = w->key.lip;
-    w->entry = room.code ? room.code : cold;
-    w->cold = room.code ? cold : cold + code_bytes;
-    w->hot_size = code_bytes;
-    w->host_size = code_bytes + COLD_BYTES;
+    CHECK(tb_place_code(c, tb, room.code ? room.code : cold, code_bytes, room.code ? cold : cold + code_bytes, COLD_BYTES));
     w->guest_size = (uint16_t)guest_size;
     w->n_insns = 3;
     w->n_pages = 1;
-    w->page[0] = phys_pc & ~0xfffull;
     if (((phys_pc + guest_size - 1) ^ phys_pc) >> 12) {
         w->n_pages = 2;
-        w->page[1] = (phys_pc + guest_size - 1) & ~0xfffull;
+        w->page2 = (uint32_t)((phys_pc + guest_size - 1) >> 12);
     }
     for (unsigned i = 0; i < ENV_EXITS; i++) {
         if (code_bytes >= CODE_BYTES) {
             env_set_exit(s, tb, i);
         }
     }
-    tb_alloc_done(c, tb, w->cold + COLD_BYTES);
+    tb_alloc_done(c, tb, tb_cold(tb) + COLD_BYTES + 8);
     return tb;
 }
 

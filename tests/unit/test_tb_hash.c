@@ -137,7 +137,7 @@ static void *vcpu_thread(void *arg)
             CHECK(tb != NULL);
             tb_insert(c, tb);
         }
-        CHECK(tb_find_host_pc(c->vm->store, tb->entry) == tb);
+        CHECK(tb_find_host_pc(c->vm->store, tb_entry(tb)) == tb);
         if (last) {
             tb_link(c, last, i & 1, tb, 0);
         }

@@ -50,7 +50,7 @@ static void test_again(void)
 
         CHECK(env_find(env_cpu, 0x5000) == tb);
         CHECK_EQ(tb_invalidate_range(env_cpu, 0x5004, 2, TBD_SMC_OTHER, NULL), 1);
-        CHECK(tb_find_host_pc(s, tb->entry) == tb);
+        CHECK(tb_find_host_pc(s, tb_entry(tb)) == tb);
         tb_invalidate(env_cpu, tb, TBD_DEBUG); /* dead already: nothing */
     }
     tb_store_info(s, &info);
@@ -97,7 +97,7 @@ static void test_crossing_into_itself(void)
         static const uint64_t where[] = {0x1ffc, 0x1003, 0x1800};
         struct tb *x = env_make(env_cpu, 0x1ff8, 16, CODE_BYTES);
 
-        tb_w(s, x)->page[1] = 0x1000;
+        tb_w(s, x)->page2 = 0x1000 >> 12;
         tb_insert(env_cpu, x);
         CHECK_EQ(tb_invalidate_range(env_cpu, where[at], 1, TBD_SMC_SELF, NULL), at < 2);
         CHECK_EQ(x->invalid, at < 2);
@@ -115,16 +115,16 @@ static void test_many_crossing(void)
 
     for (unsigned i = 0; i < 40; i++) {
         x[i] = env_make(env_cpu, 0x100ff8 + 0x2000 * i, 16, CODE_BYTES);
-        tb_w(s, x[i])->page[1] = 0x5000;
+        tb_w(s, x[i])->page2 = 0x5000 >> 12;
         tb_insert(env_cpu, x[i]);
     }
     CHECK_EQ(tb_invalidate_range(env_cpu, 0x5000, 4, TBD_SMC_SELF, NULL), 40);
     CHECK(!tb_page_has_code(s, 0x5000));
     for (unsigned i = 0; i < 40; i++) {
         /* Pages that are still watched become free at the first store to them. */
-        CHECK(x[i]->invalid && !tb_range_has_code(s, x[i]->page[0], 4096));
-        CHECK_EQ(tb_invalidate_range(env_cpu, x[i]->page[0] + 8, 4, TBD_SMC_SELF, NULL), 0);
-        CHECK(!tb_page_has_code(s, x[i]->page[0]));
+        CHECK(x[i]->invalid && !tb_range_has_code(s, tb_page(x[i], 0), 4096));
+        CHECK_EQ(tb_invalidate_range(env_cpu, tb_page(x[i], 0) + 8, 4, TBD_SMC_SELF, NULL), 0);
+        CHECK(!tb_page_has_code(s, tb_page(x[i], 0)));
     }
     CHECK_EQ(env.watch_on, 41);
     CHECK_EQ(env.watch_off, 41);
@@ -138,7 +138,7 @@ static void test_running(void)
     struct tb *run = env_add(env_cpu, 0x1000, 32), *other = env_add(env_cpu, 0x1020, 32);
     bool hit = false;
 
-    env_cpu->unwind_pc = (uintptr_t)run->entry + 40;
+    env_cpu->unwind_pc = (uintptr_t)tb_entry(run) + 40;
     CHECK_EQ(tb_invalidate_range(env_cpu, 0x1020, 8, TBD_SMC_SELF, &hit), 1);
     CHECK(!hit && other->invalid);
     CHECK_EQ(tb_invalidate_range(env_cpu, 0x1008, 8, TBD_SMC_SELF, &hit), 1);
@@ -293,8 +293,8 @@ static void test_holes(void)
             struct tb *tb = env_make(env_cpu, 0x1010, 16, CODE_BYTES), *z = env_add(env_cpu, 0x1040 + first, 1);
 
             tb_w(s, tb)->n_holes = 2;
-            tb_w(s, tb)->hole[0] = (struct tb_hole){ 1, 4 };
-            tb_w(s, tb)->hole[1] = (struct tb_hole){ 12, 4 };
+            tb_holes(tb_w(s, tb))[0] = (struct tb_hole){ 1, 4 };
+            tb_holes(tb_w(s, tb))[1] = (struct tb_hole){ 12, 4 };
             tb_insert(env_cpu, tb);
             if (fine) {
                 CHECK(!tb_range_has_code(s, 0x1030, 2));

@@ -6,34 +6,36 @@
 
 static void check_unlinked(const struct tb *tb, unsigned i)
 {
-    const struct tb_exit *e = &tb->exit[i];
+    const struct tb_exit *e = &tb_exits(tb)[i];
 
-    CHECK(e->to == NULL && e->next_in == NULL);
-    CHECK(env_target(e->jump) == e->jump_unlinked);
-    CHECK(!e->branch || env_target(e->branch) == e->branch_full);
+    CHECK(e->to == 0 && e->next_in == 0);
+    CHECK(env_target(tb_at(tb, e->jump)) == tb_at(tb, e->jump_unlinked));
+    CHECK(!e->branch || env_target(tb_at(tb, e->branch)) == tb_at(tb, e->branch_full));
 }
 
 static void check_linked(const struct tb *tb, unsigned i, const struct tb *to, const uint8_t *branch)
 {
-    const struct tb_exit *e = &tb->exit[i];
+    const struct tb_exit *e = &tb_exits(tb)[i];
 
-    CHECK(e->to == to);
-    CHECK(env_target(e->jump) == to->entry);
-    CHECK(!e->branch || env_target(e->branch) == branch);
+    CHECK(tb_numbered(env_vm.store, e->to) == to);
+    CHECK(env_target(tb_at(tb, e->jump)) == tb_entry(to));
+    CHECK(!e->branch || env_target(tb_at(tb, e->branch)) == branch);
+}
+
+static const uint8_t *noflags_of(const struct tb *tb, unsigned i)
+{
+    return tb_at(tb, tb_exits(tb)[i].branch_noflags);
 }
 
 static unsigned incoming(const struct tb *tb)
 {
-    const struct tb *t = tb->in_first;
-    unsigned e = tb->in_first_exit, n = 0;
+    unsigned n = 0, e;
 
-    while (t) {
-        const struct tb_exit *x = &t->exit[e];
+    for (uint32_t link = tb->in_first; link; n++) {
+        const struct tb_exit *x = &tb_exits(tb_link_from(env_vm.store, link, &e))[e];
 
-        CHECK(x->to == tb);
-        t = x->next_in;
-        e = x->next_in_exit;
-        n++;
+        CHECK(tb_numbered(env_vm.store, x->to) == tb);
+        link = x->next_in;
     }
     return n;
 }
@@ -46,23 +48,22 @@ static void test_targets(bool wx)
 
     for (unsigned mode = 0; mode < 64; mode++) {
         struct tb *from = env_add(env_cpu, 0x4000 + 16 * mode, 8);
-        struct tb_exit *e = tb_rw(s, &from->exit[1]);
-        const uint8_t *want = from->exit[1].branch_noflags;
+        struct tb_exit *e = tb_rw(s, &tb_exits(from)[1]);
+        const uint8_t *want = tb_at(from, e->branch_noflags);
         bool noflags = mode & 2, cross = mode & 4;
 
         tb_w(s, to)->needs_flags = mode & 1;
         tb_w(s, to)->flags_entry = (mode & 1) && (mode & 16);
-        e->flags_live = mode & 32 ? 1 : 0;
-        e->cross_page = cross;
+        e->flags |= (mode & 32 ? TBX_FLAGS : 0) | (cross ? TBX_CROSS : 0);
         if (!noflags) {
-            e->branch_noflags = NULL;
-            want = cross ? e->branch_full : to->entry;
+            e->branch_noflags = 0;
+            want = cross ? tb_at(from, e->branch_full) : tb_entry(to);
         }
         if (mode & 1) {
-            want = (mode & 48) == 48 ? to->entry - TB_FLAGS_ENTRY : e->branch_full;
+            want = (mode & 48) == 48 ? tb_entry(to) - TB_FLAGS_ENTRY : tb_at(from, e->branch_full);
         }
         if (mode & 8) {
-            e->branch = NULL;
+            e->branch = 0;
         }
         check_unlinked(from, 1);
         tb_link(env_cpu, from, 1, to, 0);
@@ -92,7 +93,7 @@ static void test_refusals(void)
     s->vm->opt.no_chain = true;
     tb_link(env_cpu, a, 0, b, 0);
     s->vm->opt.no_chain = false;
-    ((struct tb_exit *)tb_rw(s, &a->exit[0]))->lip = TB_NO_TARGET;
+    ((struct tb_exit *)tb_rw(s, &tb_exits(a)[0]))->flags = 0;
     tb_link(env_cpu, a, 0, b, 0);
     check_unlinked(a, 0);
     check_unlinked(dead, 0);
@@ -102,7 +103,7 @@ static void test_refusals(void)
     /* A second link of one exit changes nothing. */
     tb_link(env_cpu, a, 1, b, 0);
     tb_link(env_cpu, a, 1, b, 0);
-    check_linked(a, 1, b, a->exit[1].branch_noflags);
+    check_linked(a, 1, b, noflags_of(a, 1));
     CHECK_EQ(incoming(b), 1);
     CHECK_EQ(incoming(a), 0);
     env_stop();
@@ -113,32 +114,32 @@ static void test_relink(void)
 {
     struct tb_store *s = env_start(1, false);
     struct tb *a = env_add(env_cpu, 0x1000, 8), *b = env_add(env_cpu, 0x2000, 8), *d = env_add(env_cpu, 0x3000, 8);
-    static uint32_t id;
-    struct tb_exit *e = tb_rw(s, &a->exit[1]);
+    struct tb_exit *e = tb_rw(s, &tb_exits(a)[1]);
+    const uint32_t *id = (const uint32_t *)(tb_entry(a) + 8);
 
-    e->cross_page = 1;
-    e->cp_imm = (uint8_t *)&id;
+    e->flags |= TBX_CROSS;
+    e->cp_imm = tb_place(a, tb_entry(a) + 8);
     tb_link(env_cpu, a, 1, b, 5);
-    CHECK(e->to == b && id == 5 && !e->stamp);
+    CHECK(e->to == tb_number(s, b) && *id == 5 && !e->stamp);
     tb_link(env_cpu, a, 1, d, 6);
-    CHECK(e->to == d && id == 6);
+    CHECK(e->to == tb_number(s, d) && *id == 6);
     tb_link(env_cpu, a, 1, d, 7);
-    CHECK(e->to == d && id == 7);
+    CHECK(e->to == tb_number(s, d) && *id == 7);
     CHECK_EQ(incoming(b), 0);
     CHECK_EQ(incoming(d), 1);
 
     s->vm->max_cpus = 2;
     smp_busy = true;
     tb_link(env_cpu, a, 1, d, 7);
-    CHECK(e->to == d && !e->stamp);
+    CHECK(e->to == tb_number(s, d) && !e->stamp);
     tb_link(env_cpu, a, 1, b, 8);
     check_unlinked(a, 1);
-    CHECK(id == 7 && e->stamp);
+    CHECK(*id == 7 && e->stamp);
     tb_link(env_cpu, a, 1, b, 8);
     check_unlinked(a, 1);
     smp_busy = false;
     tb_link(env_cpu, a, 1, b, 8);
-    CHECK(e->to == b && id == 8);
+    CHECK(e->to == tb_number(s, b) && *id == 8);
     env_stop();
 }
 
@@ -165,7 +166,7 @@ static void test_death(bool wx)
     check_unlinked(from[7], 0);
     check_unlinked(from[7], 1);
     tb_invalidate(env_cpu, mid, TBD_DEBUG);
-    CHECK(env.last_jc_host == mid->entry && env.last_jc_lip == mid->key.lip);
+    CHECK(env.last_jc_host == tb_entry(mid) && env.last_jc_lip == mid->key.lip);
     CHECK_EQ(incoming(mid), 0);
     CHECK_EQ(incoming(end), 19);
     check_unlinked(mid, 0);
@@ -173,7 +174,7 @@ static void test_death(bool wx)
     for (unsigned i = 0; i < 20; i++) {
         check_unlinked(from[i], i & 1);
         if (i != 7) {
-            check_linked(from[i], !(i & 1), end, from[i]->exit[!(i & 1)].branch_noflags);
+            check_linked(from[i], !(i & 1), end, noflags_of(from[i], !(i & 1)));
         }
     }
     env_stop();
@@ -192,7 +193,7 @@ static void test_both_exits(void)
     CHECK_EQ(incoming(b), 3);
     tb_unlink_exits(env_cpu, a);
     CHECK_EQ(incoming(b), 1);
-    check_linked(x, 0, b, x->exit[0].branch_noflags);
+    check_linked(x, 0, b, noflags_of(x, 0));
     tb_link(env_cpu, a, 1, b, 0);
     tb_invalidate(env_cpu, b, TBD_DEBUG);
     check_unlinked(a, 0);

@@ -91,23 +91,24 @@ static void test_fill(bool wx, bool no_split)
         while ((tb = env_make(env_cpu, 0x1000 + 16 * n, 4, 64 + n % 512))) {
             CHECK(n < 4096);
             tbs[n++] = tb;
-            CHECK((uint8_t *)tb->exit == (uint8_t *)tb + TB_HEADER);
-            CHECK((no_split ? tb->entry : tb->cold) == (uint8_t *)(tb->exit + ENV_EXITS));
-            CHECK(((uintptr_t)tb & 15) == 0 && (no_split || ((uintptr_t)tb->entry & 15) == 0));
+            CHECK((uint8_t *)tb_exits(tb) == (uint8_t *)tb + TB_HEADER);
+            CHECK((no_split ? tb_entry(tb) : tb_cold(tb)) == (uint8_t *)tb_kept(tb));
+            CHECK((uint8_t *)tb_kept(tb) >= (uint8_t *)(tb_exits(tb) + ENV_EXITS));
+            CHECK(((uintptr_t)tb & 15) == 0 && (no_split || ((uintptr_t)tb_entry(tb) & 15) == 0));
         }
         count[round] = n;
         CHECK(n > 800);
         for (unsigned i = 0; i < n; i++) {
-            CHECK(tb_find_host_pc(s, tbs[i]->entry) == tbs[i]);
-            CHECK(tb_find_host_pc(s, tbs[i]->entry + tbs[i]->hot_size / 2) == tbs[i]);
-            CHECK(tb_find_host_pc(s, tbs[i]->entry + tbs[i]->hot_size) == tbs[i]);
-            CHECK(tb_find_host_pc(s, tbs[i]->cold) == tbs[i]);
-            CHECK(tb_find_host_pc(s, tbs[i]->cold + COLD_BYTES) == tbs[i]);
-            CHECK(no_split || tb_find_host_pc(s, tbs[i]->cold - 1) == NULL);
+            CHECK(tb_find_host_pc(s, tb_entry(tbs[i])) == tbs[i]);
+            CHECK(tb_find_host_pc(s, tb_entry(tbs[i]) + tbs[i]->hot_size / 2) == tbs[i]);
+            CHECK(tb_find_host_pc(s, tb_entry(tbs[i]) + tbs[i]->hot_size) == tbs[i]);
+            CHECK(tb_find_host_pc(s, tb_cold(tbs[i])) == tbs[i]);
+            CHECK(tb_find_host_pc(s, tb_cold(tbs[i]) + COLD_BYTES) == tbs[i]);
+            CHECK(no_split || tb_find_host_pc(s, tb_cold(tbs[i]) - 1) == NULL);
             CHECK(tb_find_host_pc(s, (uint8_t *)tbs[i] + 8) == NULL);
-            CHECK_EQ(tb_host_off(tbs[i], (uintptr_t)tbs[i]->entry), 0);
-            CHECK_EQ(tb_host_off(tbs[i], (uintptr_t)tbs[i]->entry + tbs[i]->hot_size), tbs[i]->hot_size);
-            CHECK_EQ(tb_host_off(tbs[i], (uintptr_t)tbs[i]->cold + 5), tbs[i]->hot_size + 6);
+            CHECK_EQ(tb_host_off(tbs[i], (uintptr_t)tb_entry(tbs[i])), 0);
+            CHECK_EQ(tb_host_off(tbs[i], (uintptr_t)tb_entry(tbs[i]) + tbs[i]->hot_size), tbs[i]->hot_size);
+            CHECK_EQ(tb_host_off(tbs[i], (uintptr_t)tb_cold(tbs[i]) + 5), tbs[i]->hot_size + 6);
         }
         tb_store_info(s, &info);
         CHECK_EQ(info.regions_used, info.regions);
@@ -121,7 +122,7 @@ static void test_fill(bool wx, bool no_split)
         CHECK_EQ(info.regions_used, 0);
         CHECK(info.high_water > 0);
         CHECK_EQ(env.jc_clears, round + 1);
-        CHECK(tb_find_host_pc(s, tbs[0]->entry) == NULL);
+        CHECK(tb_find_host_pc(s, tb_entry(tbs[0])) == NULL);
     }
     CHECK_EQ(count[0], count[1]);
     CHECK_EQ(info.tbs_made, count[0] + count[1]);
@@ -136,10 +137,9 @@ static void set_parts(struct tb *tb, uint8_t *code, uint32_t n, uint8_t *cold, u
 {
     struct tb *w = tb_rw(env_vm.store, tb);
 
-    w->entry = code;
-    w->hot_size = n;
-    w->cold = cold;
-    w->host_size = n + n_cold;
+    tb_place_parts(env_cpu, tb, 0, 0, 0);
+    tb_place_code(env_cpu, tb, code, n, cold, n_cold);
+    CHECK(w->hot_size == n && w->cold_size == n_cold);
 }
 
 /* A TB that does not fit the rest of a region goes to the next one; what was given back is given out
@@ -213,10 +213,10 @@ static void test_two_owners(void)
     struct tb *a = env_make(env_cpu, 0x1000, 4, 64), *b = env_make(other, 0x2000, 4, 64);
     struct tb *a2 = env_make(env_cpu, 0x3000, 4, 64);
 
-    CHECK(a->entry == s->regions[0].start + TB_ALIGN && b->entry == s->regions[1].start + TB_ALIGN);
-    CHECK(a2->entry < s->regions[0].end && a2->entry > a->entry);
+    CHECK(tb_entry(a) == s->regions[0].start + TB_ALIGN && tb_entry(b) == s->regions[1].start + TB_ALIGN);
+    CHECK(tb_entry(a2) < s->regions[0].end && tb_entry(a2) > tb_entry(a));
     CHECK((uint8_t *)a == s->regions[s->n_regions - 1].start && (uint8_t *)b == s->regions[s->n_regions - 2].start);
-    CHECK(tb_find_host_pc(s, b->entry) == b && tb_find_host_pc(s, a2->entry) == a2);
+    CHECK(tb_find_host_pc(s, tb_entry(b)) == b && tb_find_host_pc(s, tb_entry(a2)) == a2);
     free(other);
     env_stop();
 }

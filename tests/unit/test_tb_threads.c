@@ -66,9 +66,9 @@ static struct tb *make(struct guest_cpu *c, unsigned place, unsigned n)
         }
         w = tb_w(c->vm->store, tb);
         w->key = k;
-        w->lip = k.lip;
-        w->state_map_size = (uint32_t)version;  /* a copy keeps it */
-        w->fix = tb->cold + COLD_BYTES;     /* it may be copied, and nothing need be changed */
+        w->second_cp_id = (uint32_t)version;    /* a copy keeps it */
+        w->movable = 1;                         /* it may be copied, and nothing need be changed */
+        *(uint64_t *)tb_rw(c->vm->store, (void *)tb_fixes(tb)) = 0;
     }
     tb_insert(c, tb);
     return tb;
@@ -79,9 +79,9 @@ static void look(struct guest_cpu *c, const struct tb *tb, unsigned place, unsig
     struct tb_key k = key_of(place, n);
 
     CHECK(tb_key_eq(&tb->key, &k));
-    CHECK(tb->state_map_size >= oldest);
-    CHECK(tb_find_host_pc(c->vm->store, tb->entry + 8) == tb);
-    CHECK(tb->n_exits == ENV_EXITS && tb->exit[0].from == tb);
+    CHECK(tb->second_cp_id >= oldest);
+    CHECK(tb_find_host_pc(c->vm->store, tb_entry(tb) + 8) == tb);
+    CHECK(tb->n_exits == ENV_EXITS);
 }
 
 static void store_to(struct guest_cpu *c, unsigned place, uint64_t r)
@@ -169,7 +169,7 @@ static void *vcpu_thread(void *arg)
 /* A device that writes, and a monitor that asks. */
 static void count_tb(struct tb *tb, void *arg)
 {
-    *(uint64_t *)arg += tb->host_size;
+    *(uint64_t *)arg += tb_host_size(tb);
 }
 
 static void *others_thread(void *arg)

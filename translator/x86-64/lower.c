@@ -231,7 +231,7 @@ static void lower_helper(struct lower *l, const struct ir_op *o)
         pos++;
     }
     lower_set_rip(l, o->in->ip);
-    x64_lea_rip(&l->b, X_R10, l->tbw->insns + pos);
+    x64_lea_rip(&l->b, X_R10, tb_kept(l->tb) + pos);
     if (o->op == IR_HELPER_X) {
         lower_jmp_thunk(l, TH_HELPER_X);
     } else {
@@ -364,27 +364,50 @@ static void lower_entry(struct lower *l)
         x64_patch_rel32(b, ok, x64_here(b));
     }
     if (l->opt->profile) {
-        x64_mov_ri(b, X_R10, (uint64_t)(uintptr_t)&l->tbw->exec_count);
+        x64_mov_ri(b, X_R10, (uint64_t)(uintptr_t)tb_exec_count(l->tbw));
         x64_op_rm(b, 8, 0xff, 0, x64_at(X_R10, 0));
         lower_count(l, ST_EXECUTIONS);
     }
 }
 
-/* Copies of the decoded instructions that helpers need at run time, in front of the cold code. */
-static uint8_t *place_insns(struct lower *l, uint8_t *code, uint8_t *limit)
+/* What is in front of the cold code: exits, holes, copies of the decoded instructions that helpers need at run time. */
+static uint8_t *place_parts(struct lower *l, const uint8_t *limit)
 {
-    uint8_t *p = (uint8_t *)(((uintptr_t)code + 15) & ~15ul);
+    const struct ir_block *ir = l->ir;
+    unsigned n_kept = (unsigned)__builtin_popcountll(ir->keep);
+    uint8_t *end = tb_place_parts(l->c, l->tb, ir->n_exits, ir->n_holes, n_kept);
+    struct dec_insn *p = tb_kept(l->tbw);
 
-    l->tbw->insns = (const struct dec_insn *)(void *)p;
-    for (uint64_t keep = l->ir->keep; keep; keep &= keep - 1) {
-        if (p + sizeof(struct dec_insn) > limit) {
-            return NULL;
-        }
-        xbt_copy(p + l->b.rw_delta, &l->ir->insns[__builtin_ctzll(keep)], sizeof(struct dec_insn));
-        p += sizeof(struct dec_insn);
-        l->tbw->n_kept++;
+    if (end + TB_FLAGS_ENTRY + 15 > limit) {
+        return NULL;
     }
-    return (uint8_t *)(((uintptr_t)p + TB_FLAGS_ENTRY + 15) & ~15ul);
+    for (unsigned i = 0; i < ir->n_holes; i++) {
+        tb_holes(l->tbw)[i] = ir->hole[i];
+    }
+    for (uint64_t keep = ir->keep; keep; keep &= keep - 1) {
+        xbt_copy(p++, &ir->insns[__builtin_ctzll(keep)], sizeof(*p));
+    }
+    /* The fields of exits in it lie as they would in a copy. */
+    return (uint8_t *)(((uintptr_t)end + (l->split ? 0 : TB_FLAGS_ENTRY) + 7) & ~7ul);
+}
+
+static void fill_exits(struct lower *l)
+{
+    for (unsigned i = 0; i < l->ir->n_exits; i++) {
+        const struct exit_code *x = &l->exit[i];
+        struct tb_exit *w = &tb_exits(l->tbw)[i];
+
+        if (x->flags) {
+            tb_exit_set_lip(l->tb, w, x->lip);
+            w->flags = x->flags;
+            w->branch = tb_place(l->tb, x->branch);
+            w->branch_full = tb_place(l->tb, x->branch_full);
+            w->branch_noflags = tb_place(l->tb, x->branch_noflags);
+            w->jump = tb_place(l->tb, x->jump);
+            w->jump_unlinked = tb_place(l->tb, x->jump_unlinked);
+            w->cp_imm = tb_place(l->tb, x->cp_imm);
+        }
+    }
 }
 
 /* Exits that loops take, once they are linked. */
@@ -425,6 +448,7 @@ static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_bl
     l->opt = &c->vm->opt;
     l->n_cold = l->n_recs = 0;
     l->cold0 = NULL;
+    xbt_zero(l->exit, ir->n_exits * sizeof(l->exit[0]));
     l->x87.at = 0;
     l->waits = lower_is_waiting_loop(ir);
     l->open_cold = -1;
@@ -445,27 +469,21 @@ _Static_assert((unsigned)X64_FIX_COLD == TB_FIX_COLD && (unsigned)X64_FIX_ABS ==
 static uint8_t *place_fixes(struct lower *l, uint8_t *at, const uint8_t *limit)
 {
     const struct x64_fixes *f = &l->fixes;
-    any16 *out = (any16 *)(void *)(at + l->b.rw_delta), *p = out;
+    any16 *n = (any16 *)(void *)(at + l->b.rw_delta), *p = n + TB_FIX_KINDS;
 
-    if (!l->movable || f->useless || at + 2 * (f->n[0] + f->n[1] + f->n[2] + f->n[3]) > limit) {
+    if (!l->movable || f->useless || at + 2 * (TB_FIX_KINDS + f->n[0] + f->n[1] + f->n[2] + f->n[3]) > limit) {
         return at;
     }
-    l->tbw->fix = at;
     for (unsigned kind = 0; kind < TB_FIX_KINDS; kind++) {
-        const uint8_t *from = kind & TB_FIX_COLD ? f->cold : l->tbw->entry;
+        const uint8_t *from = kind & TB_FIX_COLD ? f->cold : l->entry;
 
-        l->tbw->n_fix[kind] = (uint16_t)f->n[kind];
+        n[kind] = (uint16_t)f->n[kind];
         for (unsigned i = 0; i < f->n[kind]; i++) {
-            size_t off = (size_t)(f->at[kind][i] - from);
-
-            if (off > UINT16_MAX) {
-                l->tbw->fix = NULL;
-                return at;
-            }
-            *p++ = (uint16_t)off;
+            *p++ = (uint16_t)(f->at[kind][i] - from);
         }
     }
-    return at + 2 * (p - out);
+    l->tbw->movable = 1;
+    return at + 2 * (p - n);
 }
 
 static bool may_move(const struct ir_block *ir, const struct xbt_options *opt)
@@ -477,10 +495,10 @@ static bool may_move(const struct ir_block *ir, const struct xbt_options *opt)
 uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, const struct tb_room *room)
 {
     struct lower *l = c->lower;
-    bool split = room->code != NULL;
     uint8_t *cold;
 
     lower_start(l, c, ir, tb);
+    l->split = room->code != NULL;
     l->b = (struct x64_buf) { .rw_delta = (uint8_t *)l->tbw - (uint8_t *)tb };
     l->movable = may_move(ir, l->opt);
     if (l->movable) {
@@ -490,37 +508,36 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
         l->fixes.cold = (const uint8_t *)tb;
         l->fixes.cold_limit = room->cold_limit;
     }
-    cold = place_insns(l, tb_place_exits(c, tb, ir->n_exits, room->cold), room->cold_limit);
-    if (!cold || cold >= room->cold_limit) {
+    cold = place_parts(l, room->cold_limit);
+    if (!cold) {
         return NULL;
     }
-    l->b.p = !split ? cold : lower_has_flags_entry(l) ? room->code_flags : room->code;
-    l->b.limit = (split ? room->code_limit : room->cold_limit) - X64_SLACK;
+    l->b.p = !l->split ? cold : lower_has_flags_entry(l) ? room->code_flags : room->code;
+    l->b.limit = (l->split ? room->code_limit : room->cold_limit) - X64_SLACK;
     lower_entries(l);
-    l->tbw->entry = l->b.p;
-    l->rec_base = l->b.p;
+    l->entry = l->b.p;
+    l->rec_base = l->entry;
     lower_entry(l);
     for (unsigned i = 0, n = ir->n_ops; i < n; i++) {
         lower_one(l, &ir->ops[i], i);
     }
     lower_loop_exits(l);
-    l->tbw->hot_size = (uint32_t)(l->b.p - l->tbw->entry);
-    if (split) {
+    l->hot_size = (size_t)(l->b.p - l->entry);
+    if (l->split) {
         l->b.p = cold;
         l->b.limit = room->cold_limit - X64_SLACK;
     }
-    l->tbw->cold = l->cold0 = l->b.p;
-    l->rec_base = l->cold0 - l->tbw->hot_size - 1;
+    l->cold0 = l->b.p;
+    l->rec_base = l->cold0 - l->hot_size - 1;
     lower_cold(l);
-    if (l->b.overflow) {
+    if (l->b.overflow || !tb_place_code(c, tb, l->entry, l->hot_size, l->cold0, (size_t)(l->b.p - l->cold0))) {
         return NULL;
     }
-    l->tbw->host_size = l->tbw->hot_size + (uint32_t)(l->b.p - l->cold0);
+    fill_exits(l);
     size_t n = state_map_encode(l->recs, l->n_recs, l->b.p + l->b.rw_delta, (size_t)(room->cold_limit - l->b.p));
-    if (l->n_recs && !n) {
+    if ((l->n_recs && !n) || n > UINT16_MAX) {
         return NULL;
     }
-    l->tbw->state_map = l->b.p;
-    l->tbw->state_map_size = (uint32_t)n;
+    l->tbw->state_map_size = (uint16_t)n;
     return place_fixes(l, l->b.p + n, room->cold_limit);
 }

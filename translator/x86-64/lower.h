@@ -65,13 +65,23 @@ struct r10_use {
     int64_t off;             /* R10_ADDEND: as window.off */
 };
 
+/* A direct exit, as struct tb_exit but with addresses. */
+struct exit_code {
+    uint64_t lip;
+    uint8_t flags;
+    uint8_t *branch, *branch_full, *branch_noflags, *jump, *jump_unlinked, *cp_imm;
+};
+
 struct lower {
     struct x64_buf b;
     const struct ir_block *ir;
     struct guest_cpu *c;
     struct tb *tb;           /* rx pointer: for addresses in code */
     struct tb *tbw;          /* rw pointer: for stores */
+    uint8_t *entry;
     uint8_t *cold0;          /* where cold code begins; NULL: not yet */
+    size_t hot_size;
+    struct exit_code exit[TB_EXITS];
     const struct xbt_options *opt;
     const uint8_t *rec_base; /* what host_off in records of this part is from */
     unsigned n_cold, n_recs;
@@ -79,6 +89,7 @@ struct lower {
     unsigned close_at;       /* op that its `after` is in front of; NOT_YET: not known */
     int guest_off;           /* of the current instruction from the block's start */
     int next_off;            /* of the one behind it */
+    bool split;              /* the cold code is elsewhere */
     bool fast_pext, bextr;
     bool waits;              /* the block is a loop that waits for something in memory */
     bool windows;            /* this block's mode and the options allow access windows */
@@ -240,8 +251,8 @@ X64_INLINE void lower_add_cold(struct lower *l, const struct cold *k)
     to->no[0] = k->no[0];
     to->no[1] = k->no[1];
 }
-uint8_t *lower_check_page(struct lower *l, struct tb_exit *x, unsigned tmp);
-void lower_leave(struct lower *l, struct tb_exit *x, uint8_t *const *out, unsigned n_out, const struct recipe *rc);
+uint8_t *lower_check_page(struct lower *l, struct exit_code *x, unsigned tmp);
+void lower_leave(struct lower *l, struct exit_code *x, uint8_t *const *out, unsigned n_out, const struct recipe *rc);
 /* Linear address of the target of exit `slot`. */
 uint64_t lower_exit_lip(const struct lower *l, unsigned slot);
 

@@ -101,12 +101,12 @@ void lower_landing(struct lower *l, unsigned index)
 {
     struct x64_buf *b = &l->b;
     uint8_t slot = l->ir->ops[index].pair - 1;
-    struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[slot]);
+    struct exit_code *x = &l->exit[slot];
     uint8_t *no[2], *out;
 
     _Static_assert(offsetof(struct guest_cpu, hflags) == offsetof(struct guest_cpu, exit_request) + 4, "one word");
     x->lip = lower_exit_lip(l, slot);
-    x->cross_page = true;
+    x->flags = TBX_USED | TBX_CROSS;
     no[0] = check_address(l, l->ir->exit_ip[slot]);
     x64_mov_ri(b, X_R10, (uint64_t)l->ir->key.hflags << 32);
     x64_alu_rm(b, 7, 8, X_R10, X64_ENV(exit_request));

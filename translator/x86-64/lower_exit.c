@@ -49,7 +49,7 @@ static bool is_backward(const struct lower *l, uint64_t lip)
 }
 
 /* cpu->cp[] still says what it said when x was linked?  Returns the disp8 of the branch if not. */
-uint8_t *lower_check_page(struct lower *l, struct tb_exit *x, unsigned tmp)
+uint8_t *lower_check_page(struct lower *l, struct exit_code *x, unsigned tmp)
 {
     x64_mov_rm(&l->b, 8, tmp, X64_ENV(cp));
     x64_alu_mi(&l->b, 7, 4, x64_at(tmp, (int32_t)(4 * cp_slot(x->lip))), 0x7fffffff);
@@ -58,29 +58,29 @@ uint8_t *lower_check_page(struct lower *l, struct tb_exit *x, unsigned tmp)
 }
 
 /* Where x leads to when it is not linked, and must not follow its link: `out` are the disp8 of such branches. */
-void lower_leave(struct lower *l, struct tb_exit *x, uint8_t *const *out, unsigned n_out, const struct recipe *rc)
+void lower_leave(struct lower *l, struct exit_code *x, uint8_t *const *out, unsigned n_out, const struct recipe *rc)
 {
     struct x64_buf *b = &l->b;
 
     x->jump_unlinked = x64_here(b);
     x64_patch_rel32(b, x->jump, x->jump_unlinked);
-    if (x->call) {
+    if (x->flags & TBX_CALL) {
         x64_lea(b, 8, X_RSP, x64_at(X_RSP, 8));
+        _Static_assert(TB_LEAVE_CALL == TB_LEAVE + 5, "with a byte of displacement");
     }
     for (unsigned i = 0; i < n_out; i++) {
         x64_patch_rel8(b, out[i]);
     }
     lower_call_thunk(l, TH_UNLINKED);
-    x->left = x64_here(b);
     /* guest_off is the branch, where RIP is for a target out of reach; else the exit's target is the state's RIP. */
-    lower_record(l, x->left, l->guest_off, rc ? SK_RECIPE : SK_ENV, rc);
+    lower_record(l, x64_here(b), l->guest_off, rc ? SK_RECIPE : SK_ENV, rc);
 }
 
 static void unlinked(struct lower *l, unsigned index, uint8_t *const *out, unsigned n_out)
 {
     const struct ir_op *o = &l->ir->ops[index];
-    struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[o->slot]);
-    bool recipe = o->site == SK_RECIPE && (x->cross_page || x->call || is_backward(l, x->lip));
+    struct exit_code *x = &l->exit[o->slot];
+    bool recipe = o->site == SK_RECIPE && ((x->flags & (TBX_CROSS | TBX_CALL)) || is_backward(l, x->lip));
 
     lower_leave(l, x, out, n_out, recipe ? &o->rc : NULL);
 }
@@ -91,7 +91,7 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     struct x64_buf *b = &l->b;
     const struct ir_op *o = &l->ir->ops[index];
     unsigned slot = o->slot;
-    struct tb_exit *x = tb_rw(l->c->vm->store, &l->tbw->exit[slot]);
+    struct exit_code *x = &l->exit[slot];
     uint64_t lip = lower_exit_lip(l, slot);
     bool backward = is_backward(l, lip);
     bool cross = (lip ^ l->ir->lip) >> 12;
@@ -111,7 +111,6 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
         if (branch) {
             x64_patch_rel32(b, branch, x->branch_full);
         }
-        x->lip = TB_NO_TARGET;
         return;
     }
     uint8_t *checks = x64_here(b);
@@ -123,14 +122,13 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     if (cross) {
         out[n_out++] = lower_check_page(l, x, X_R9);
     }
-    x->taken = o->op != IR_GOTO || o->in->row->cls == CL_CALL_REL || o->in->row->cls == CL_JMP_REL;
-    x->cross_page = cross;
+    bool taken = o->op != IR_GOTO || o->in->row->cls == CL_CALL_REL || o->in->row->cls == CL_JMP_REL;
+    x->flags = TBX_USED | (cross ? TBX_CROSS : 0) | (taken ? TBX_TAKEN : 0) | (o->pair ? TBX_CALL : 0);
     x->branch = branch;
     x->branch_noflags = !backward && !cross && !o->pair ? NULL
                         : !o->fl_in_host || o->site == SK_RECIPE ? checks : x->branch_full;
-    x->flags_live = branch && o->fl_in_host && !x->branch_noflags;
-    x->call = o->pair != 0;
-    if (x->call) {
+    x->flags |= branch && o->fl_in_host && !x->branch_noflags ? TBX_FLAGS : 0;
+    if (o->pair) {
         lower_return_slot(l);
         x->jump = x64_call_aligned(b, NULL);
         lower_landing(l, index);

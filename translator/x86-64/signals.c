@@ -56,7 +56,7 @@ static int addend_reg(struct guest_cpu *c, uint64_t pc)
     struct tb *tb = tb_find_host_pc(c->vm->store, (const void *)(uintptr_t)pc);
     struct state_rec r;
 
-    return tb && state_map_find(tb->state_map, tb->state_map_size, tb_host_off(tb, pc), &r) && r.r10 ? REG_R10 : REG_R11;
+    return tb && state_map_find(tb_state_map(tb), tb->state_map_size, tb_host_off(tb, pc), &r) && r.r10 ? REG_R10 : REG_R11;
 }
 
 static void on_fault(int sig, siginfo_t *si, void *ctx)
