@@ -157,6 +157,7 @@ static bool grow_locked(struct hash *h)
     if (old->bits == LAST_BITS || !(a = array_new(old->bits + 1))) {
         return false;
     }
+    store_populate(a->b, sizeof(struct bucket) << a->bits);
     for (uint32_t i = 0; fits && i < old->spare; i++) {
         for (unsigned j = 0; fits && j < SLOTS; j++) {
             fits = !old->b[i].tb[j] || put(a, old->b[i].hash[j], old->b[i].tb[j]);

@@ -6,7 +6,7 @@
  * One reservation of opt.tb_size_mib is divided into regions of equal power-of-two size.  A vCPU thread
  * takes a region under the store's lock and then bumps its `free` pointer without one.  It has two, so that
  * code that is executed often is not spread over the memory that all of it needs. Memory is
- * touched only as TBs are made. With opt.wx a memfd is mapped twice (read-write and read-execute);
+ * touched only as TBs are made, 256 KiB at a time. With opt.wx a memfd is mapped twice (read-write and read-execute);
  * pages are shared, so both views are coherent.
  *
  * Left to others: what is inside a TB (translator/), finding by guest address (lookup.c), freeing
@@ -20,6 +20,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 #ifndef MFD_CLOEXEC
 #define MFD_CLOEXEC 1u
 #endif
@@ -43,6 +46,13 @@ void *store_reserve(size_t bytes)
     return p;
 }
 
+void store_populate(void *p, size_t bytes)
+{
+    uintptr_t from = (uintptr_t)p & ~(uintptr_t)4095;
+
+    madvise((void *)from, (uintptr_t)p + bytes - from, MADV_POPULATE_WRITE);
+}
+
 /* ---- reservation: start-up only, libc allowed ---- */
 
 static bool refuse(const char **why, unsigned mib, const char *what, int err)
@@ -58,6 +68,8 @@ static bool refuse(const char **why, unsigned mib, const char *what, int err)
 }
 
 #define HUGE_PAGE ((size_t)2 << 20)
+#define TOUCH_BYTES ((size_t)256 << 10)
+#define USUAL_BYTES ((size_t)4 << 10)   /* more than most TBs have in one part */
 
 static bool map_rwx(struct tb_store *s, unsigned mib, const char **why)
 {
@@ -170,7 +182,7 @@ bool regions_init(struct tb_store *s, const char **why)
 
         r->start = s->base + ((size_t)i << s->region_shift);
         r->end = s->base + (end < s->size ? end : s->size);
-        r->free = r->start;
+        r->free = r->touched = r->start;
         r->index = s->index_mem + i * s->per_region;
     }
     return true;
@@ -240,6 +252,18 @@ static bool have_room(struct tb_store *s, struct tb_region **r, bool cold, size_
     return true;
 }
 
+/* `need` bytes are about to be written.  New memory is asked for in larger pieces: a page fault for each page costs as
+ * much as the translation of several blocks. */
+static inline void region_touch(const struct tb_store *s, struct tb_region *r, size_t need)
+{
+    size_t room = (size_t)(r->end - r->touched), n = room < TOUCH_BYTES ? room : TOUCH_BYTES;
+
+    if (__builtin_expect(r->touched < r->free + need, 0) && n && !s->rw_delta) {
+        store_populate(r->touched, n);
+        r->touched += n;
+    }
+}
+
 static inline uint8_t *round_up(uint8_t *p)
 {
     return (uint8_t *)(((uintptr_t)p + TB_ALIGN - 1) & ~(uintptr_t)(TB_ALIGN - 1));
@@ -260,6 +284,10 @@ struct tb *tb_alloc(struct guest_cpu *c, size_t min, struct tb_room *room)
     if (!have_room(s, &v->cold, true, TB_HEADER + min + 1) ||
         (split && !have_room(s, &v->hot, false, min + TB_ALIGN + TB_FLAGS_ENTRY))) {
         return NULL;
+    }
+    region_touch(s, v->cold, USUAL_BYTES);
+    if (split) {
+        region_touch(s, v->hot, USUAL_BYTES);
     }
     tb = (struct tb *)v->cold->free;
     xbt_zero(tb_w(s, tb), sizeof(*tb));

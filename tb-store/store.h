@@ -36,6 +36,7 @@ struct tb_index {
 struct tb_region {
     uint8_t *start, *end;  /* rx */
     uint8_t *free;         /* first free byte; written by the owner */
+    uint8_t *touched;      /* the host has memory below it, or has been asked for it */
     struct tb_index *index;
     uint32_t n_tbs;        /* published with release after index[n_tbs - 1] and the TB were written */
     bool cold;             /* holds struct tb; otherwise code only */
@@ -204,6 +205,9 @@ static inline struct guest_cpu *vm_cpu(struct xbt_vm *vm, unsigned i)
 
 /* region.c: zeroed memory that costs nothing until touched; NULL when refused. */
 void *store_reserve(size_t bytes);
+/* All of this is about to be written: one call instead of a page fault for each page.  A host that does not know the
+ * call makes the pages as they are touched. */
+void store_populate(void *p, size_t bytes);
 bool regions_init(struct tb_store *s, const char **why);
 void regions_free(struct tb_store *s);
 void regions_reset_locked(struct tb_store *s);
