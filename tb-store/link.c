@@ -27,6 +27,13 @@ static void patch(struct tb_store *s, uint8_t *site, const uint8_t *target)
 
 static void patch_linked(struct tb_store *s, const struct tb *from, const struct tb_exit *e, const struct tb *to)
 {
+    if (!e->jump) {
+        bool save = to->needs_flags && (e->flags & TBX_FLAGS);
+
+        XBT_ASSERT(!save || to->flags_entry);
+        patch(s, tb_at(from, e->branch), tb_entry(to) - (save ? TB_FLAGS_ENTRY : 0));
+        return;
+    }
     patch(s, tb_at(from, e->jump), tb_entry(to) - (e->flags & TBX_CALL ? TB_CALL_ENTRY : 0));
     if (e->branch) {
         const uint8_t *target = tb_at(from, e->branch_full);
@@ -47,7 +54,9 @@ static void patch_unlinked(struct tb_store *s, const struct tb *from, struct tb_
     if (e->branch) {
         patch(s, tb_at(from, e->branch), tb_at(from, e->branch_full));
     }
-    patch(s, tb_at(from, e->jump), tb_at(from, e->jump_unlinked));
+    if (e->jump) {
+        patch(s, tb_at(from, e->jump), tb_at(from, e->jump_unlinked));
+    }
     if (smp_on(s->vm)) {
         e->stamp = smp_stamp(s->vm);
     }
@@ -105,7 +114,7 @@ void tb_link(struct guest_cpu *c, struct tb *from, unsigned exit, struct tb *to,
         return;
     }
     xbt_lock(&s->lock);
-    if (alive(from) && alive(to) && (e->flags & TBX_USED) && e->jump) {
+    if (alive(from) && alive(to) && (e->flags & TBX_USED)) {
         bool same_id = !(e->flags & TBX_CROSS) || !e->cp_imm || *(any32 *)tb_rw(s, tb_at(from, e->cp_imm)) == cp_id;
 
         if (e->to && (e->to != tb_number(s, to) || !same_id)) {

@@ -371,7 +371,8 @@ uint8_t *tb_place_parts(struct guest_cpu *c, struct tb *tb, unsigned n_exits, un
     return (uint8_t *)end + n_kept * sizeof(struct dec_insn);
 }
 
-bool tb_place_code(struct guest_cpu *c, struct tb *tb, const uint8_t *entry, size_t hot, const uint8_t *cold, size_t n_cold)
+bool tb_place_code(struct guest_cpu *c, struct tb *tb, const uint8_t *entry, size_t hot, const uint8_t *cold,
+                   size_t n_cold)
 {
     struct tb *w = tb_w(c->vm->store, tb);
 
@@ -444,7 +445,8 @@ struct tb *tb_find_host_pc(struct tb_store *s, const void *pc)
         return NULL;
     }
     tb = (struct tb *)(s->base + r->index[lo - 1].tb);
-    if ((uintptr_t)pc - (uintptr_t)tb_entry(tb) > tb->hot_size && (uintptr_t)pc - (uintptr_t)tb_cold(tb) > tb->cold_size) {
+    if ((uintptr_t)pc - (uintptr_t)tb_entry(tb) > tb->hot_size &&
+        (uintptr_t)pc - (uintptr_t)tb_cold(tb) > tb->cold_size) {
         return NULL;
     }
     return tb;

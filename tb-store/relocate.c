@@ -113,7 +113,9 @@ static bool move_exit(const struct move *m, struct tb *tb, struct tb_exit *x)
     if (!(x->flags & TBX_USED)) {
         return true;
     }
-    set_rel(m->s, tb_at(tb, x->jump), tb_at(tb, x->jump_unlinked));
+    if (x->jump) {
+        set_rel(m->s, tb_at(tb, x->jump), tb_at(tb, x->jump_unlinked));
+    }
     if (x->branch) {
         set_rel(m->s, tb_at(tb, x->branch), tb_at(tb, x->branch_full));
     }
@@ -217,7 +219,8 @@ static bool is_moving(const struct tb *tb, const uint8_t *at)
     for (unsigned i = 0; i < tb->n_exits; i++) {
         const struct tb_exit *x = &tb_exits(tb)[i];
 
-        if ((x->branch && (size_t)(at - tb_at(tb, x->branch)) < 4) || (x->jump && (size_t)(at - tb_at(tb, x->jump)) < 4) ||
+        if ((x->branch && (size_t)(at - tb_at(tb, x->branch)) < 4) ||
+            (x->jump && (size_t)(at - tb_at(tb, x->jump)) < 4) ||
             (x->cp_imm && (size_t)(at - tb_at(tb, x->cp_imm)) < 4)) {
             return true;
         }

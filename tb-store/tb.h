@@ -48,8 +48,8 @@ struct tb_hole {
 
 #define TB_EXITS 12               /* direct exits of one TB, at most */
 /*
- * A direct exit.  Two patchable rel32 sites, see docs/pipeline.md.  Places in the TB's code are tb_host_off() + 1, 0 for
- * none (tb_at()); TBs are numbers (tb_number()).
+ * A direct exit.  Two patchable rel32 sites, see docs/pipeline.md.  Places in the TB's code are tb_host_off() + 1, 0
+ * for none (tb_at()); TBs are numbers (tb_number()).
  */
 struct tb_exit {
     uint32_t lip_by;          /* linear address of the target minus the TB's, bits 31..0 (tb_exit_lip()) */
@@ -58,8 +58,9 @@ struct tb_exit {
     uint16_t branch;          /* rel32 field of the branch inside the block (site A), may be none */
     uint16_t branch_full;     /* site A's target when the successor needs the flags saved (or unlinked) */
     uint16_t branch_noflags;  /* site A's target when it does not; none = go straight to the successor */
-    uint16_t jump;            /* rel32 field of the stub's final jump (site B) */
-    uint16_t jump_unlinked;   /* site B's target while unlinked */
+    uint16_t jump;            /* rel32 field of the stub's final jump (site B); none: site A leads to successors itself,
+                               * and all of the stub is what it leads to while unlinked */
+    uint16_t jump_unlinked;   /* site B's target while unlinked, or that of site A where it is alone */
     uint16_t cp_imm;          /* imm32 of the cp id comparison (TBX_CROSS only), patched before linking */
     uint32_t stamp;           /* smp_stamp() when it was last unlinked; 0 = never */
     uint32_t to;              /* linked successor, or 0 */
@@ -84,7 +85,7 @@ struct tb_exit {
 /* In memory: struct tb, exits, holes, [exec_count], kept instructions, [hot code], cold code, state map, [fixes]. */
 struct tb {
     struct tb_key key;
-    int32_t entry_at;          /* the only entry, from struct tb on; status flags in cpu->fl, or anywhere when !needs_flags */
+    int32_t entry_at;          /* from struct tb on; status flags in cpu->fl there, or anywhere when !needs_flags */
     uint32_t page_next[2];     /* lists of the page descriptors: twice the number, plus tb_tag() */
     uint32_t in_first;         /* incoming links: tb_link_number() */
     uint32_t page2;            /* ram_addr >> 12 of the second page */
@@ -182,7 +183,8 @@ struct tb *tb_alloc(struct guest_cpu *c, size_t min, struct tb_room *room);
  * address behind them, which may be beyond the room's limit: then only exits and holes may be touched. */
 uint8_t *tb_place_parts(struct guest_cpu *c, struct tb *tb, unsigned n_exits, unsigned n_holes, unsigned n_kept);
 /* Code is at these rx addresses.  False: it is too much for a TB. */
-bool tb_place_code(struct guest_cpu *c, struct tb *tb, const uint8_t *entry, size_t hot, const uint8_t *cold, size_t n_cold);
+bool tb_place_code(struct guest_cpu *c, struct tb *tb, const uint8_t *entry, size_t hot, const uint8_t *cold,
+                   size_t n_cold);
 /* The open TB is complete: its parts are in place, its cold memory ends at rx address `end`.  Aligns for the next one.
  * From here on tb_find_host_pc() finds it.  Counts ST_TB_MADE and ST_TB_INSNS. */
 void tb_alloc_done(struct guest_cpu *c, struct tb *tb, uint8_t *end);

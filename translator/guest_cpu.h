@@ -246,13 +246,13 @@ struct guest_cpu {
     uint64_t *rtab;              /* current read table (tlb.h) */
     uint64_t *wtab;              /* current write table */
     uint32_t *cp;                /* current cross-page ids, CP_SLOTS entries */
-    uint64_t rip;                /* EIP/RIP (offset, not linear) valid at exits */
     uint64_t ret_mask;           /* pext mask of a stack address's slot */
-    void *thunk[4];              /* entry points made by x86-64/thunks.c: the first TH_* of x86-64/regs.h */
+    void *thunk[5];              /* entry points made by x86-64/thunks.c: the first TH_* of x86-64/regs.h */
     /* Pages mapped into the host: host address - linear address, by bits 47..40 of the latter (tlb/hostmap.h) */
     uint64_t hm_add[256];
     /* --- used by generated code, too --- */
     void *more_thunks[12];       /* the other TH_* */
+    uint64_t rip;                /* EIP/RIP (offset, not linear) valid at exits */
     struct jc_entry *jc;         /* current jump cache, 1 << JC_BITS entries */
     uint64_t ea_mask;            /* pext mask 0x0000fffffffff000 (flat index) */
     void *host_rsp;              /* thread stack pointer while generated code runs */

@@ -224,7 +224,8 @@ static inline struct tb *env_make(struct guest_cpu *c, uint64_t phys_pc, unsigne
     w->n_holes = 0;
     CHECK(tb->in_first == 0 && tb->invalid == 0 && tb->inserted == 0);
     w->key = env_key(phys_pc);
-    CHECK(tb_place_code(c, tb, room.code ? room.code : cold, code_bytes, room.code ? cold : cold + code_bytes, COLD_BYTES));
+    CHECK(tb_place_code(c, tb, room.code ? room.code : cold, code_bytes, room.code ? cold : cold + code_bytes,
+                        COLD_BYTES));
     w->guest_size = (uint16_t)guest_size;
     w->n_insns = 3;
     w->n_pages = 1;

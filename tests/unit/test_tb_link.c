@@ -78,6 +78,36 @@ static void test_targets(bool wx)
     env_stop();
 }
 
+/* Site A alone: the entry, or the flags entry where the flags are wanted and live. */
+static void test_bare(bool wx)
+{
+    struct tb_store *s = env_start(1, wx);
+    struct tb *to = env_add(env_cpu, 0x2000, 8);
+
+    tb_w(s, to)->flags_entry = 1;
+    for (unsigned mode = 0; mode < 4; mode++) {
+        struct tb *from = env_add(env_cpu, 0x4000 + 16 * mode, 8);
+        struct tb_exit *e = tb_rw(s, &tb_exits(from)[1]);
+        const uint8_t *site = tb_at(from, e->branch), *jump = tb_at(from, e->jump), *left = tb_at(from, e->branch_full);
+        const uint8_t *was = env_target(jump);
+        unsigned exit;
+
+        tb_w(s, to)->needs_flags = mode & 1;
+        e->flags |= mode & 2 ? TBX_FLAGS : 0;
+        e->jump = 0;
+        e->jump_unlinked = e->branch_full;
+        CHECK(tb_find_exit(s, left + TB_LEAVE, &exit) == from && exit == 1);
+        tb_link(env_cpu, from, 1, to, 0);
+        CHECK(env_target(site) == tb_entry(to) - (mode == 3 ? TB_FLAGS_ENTRY : 0));
+        CHECK(env_target(jump) == was);
+        CHECK_EQ(incoming(to), 1);
+        tb_unlink_exits(env_cpu, from);
+        CHECK(env_target(site) == left && env_target(jump) == was);
+        CHECK_EQ(incoming(to), 0);
+    }
+    env_stop();
+}
+
 /* Nothing is linked from or to a TB that is dead or unpublished, nor with chaining off. */
 static void test_refusals(void)
 {
@@ -204,6 +234,8 @@ static void test_both_exits(void)
 
 int main(void)
 {
+    test_bare(false);
+    test_bare(true);
     test_targets(false);
     test_targets(true);
     test_refusals();

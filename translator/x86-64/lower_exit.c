@@ -8,6 +8,8 @@
  *                [other page: is it still mapped as when linked?]
  *     jump:      jmp successor                          (site B; unlinked: to the next line)
  *     unlinked:  call TH_UNLINKED             (state record: flags by recipe or in cpu->fl)
+ * An exit that has to check nothing is bare: site A and `unlinked`, which saves the flags if they are in the host's
+ * register.
  * When the successor overwrites all flags before anybody can see them, linking sends site A past the save, or straight
  * to the successor when there is nothing to check.  That needs the flags to be recoverable at `unlinked`, which is what
  * the recipe says; without one site A stays on `full`.
@@ -85,6 +87,33 @@ static void unlinked(struct lower *l, unsigned index, uint8_t *const *out, unsig
     lower_leave(l, x, out, n_out, recipe ? &o->rc : NULL);
 }
 
+/* Nothing has to be checked or made anew: site A alone leads to the successor, where needed to its flags entry. */
+static bool is_bare(const struct lower *l, const struct ir_op *o)
+{
+    uint64_t lip = lower_exit_lip(l, o->slot);
+
+    return !l->opt->no_flags_entry && !l->ir->special && !o->pair && !o->fl_recipe && !is_backward(l, lip) &&
+           !((lip ^ l->ir->lip) >> 12);
+}
+
+static bool is_taken(const struct ir_op *o)
+{
+    return o->op != IR_GOTO || o->in->row->cls == CL_CALL_REL || o->in->row->cls == CL_JMP_REL;
+}
+
+static void bare_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
+{
+    struct exit_code *x = &l->exit[o->slot];
+
+    x->lip = lower_exit_lip(l, o->slot);
+    x->flags = TBX_USED | (is_taken(o) ? TBX_TAKEN : 0) | (o->fl_in_host ? TBX_FLAGS : 0);
+    x->branch = branch;
+    x->branch_full = x->jump_unlinked = x64_here(&l->b);
+    x64_patch_rel32(&l->b, branch, x->branch_full);
+    lower_call_thunk(l, o->fl_in_host ? TH_UNLINKED_FLAGS : TH_UNLINKED);
+    lower_record(l, x64_here(&l->b), l->guest_off, SK_ENV, NULL);
+}
+
 /* The stub at the current position; `branch` is site A or NULL. */
 static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
 {
@@ -98,6 +127,10 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     uint8_t *out[2];
     unsigned n_out = 0;
 
+    if (branch && is_bare(l, o)) {
+        bare_stub(l, o, branch);
+        return;
+    }
     x->branch_full = x64_here(b);
     if (o->fl_recipe) {
         lower_recipe_flags(l, &o->rc);
@@ -122,8 +155,7 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     if (cross) {
         out[n_out++] = lower_check_page(l, x, X_R9);
     }
-    bool taken = o->op != IR_GOTO || o->in->row->cls == CL_CALL_REL || o->in->row->cls == CL_JMP_REL;
-    x->flags = TBX_USED | (cross ? TBX_CROSS : 0) | (taken ? TBX_TAKEN : 0) | (o->pair ? TBX_CALL : 0);
+    x->flags = TBX_USED | (cross ? TBX_CROSS : 0) | (is_taken(o) ? TBX_TAKEN : 0) | (o->pair ? TBX_CALL : 0);
     x->branch = branch;
     x->branch_noflags = !backward && !cross && !o->pair ? NULL
                         : !o->fl_in_host || o->site == SK_RECIPE ? checks : x->branch_full;
@@ -343,7 +375,11 @@ void lower_exit_op(struct lower *l, unsigned index)
     case IR_GOTO: {
         /* The stub follows directly; a branch to it is only worth its bytes when linking can skip something. */
         uint8_t *branch = (o->fl_in_host || o->fl_recipe) && !l->ir->special ? x64_jmp_aligned(b, NULL) : NULL;
-        emit_stub(l, index, branch);
+        if (branch && is_bare(l, o)) {
+            taken_branch(l, index, branch);
+        } else {
+            emit_stub(l, index, branch);
+        }
         break;
     }
     default:

@@ -16,20 +16,21 @@
 
 /* cpu->thunk[], then cpu->more_thunks[] */
 #define TH_UNLINKED      0   /* called: the return address finds the exit and the state record */
-#define TH_SLOW_READ     1   /* r10 = linear, r9d = size | TH_F_*; returns r10 + r11 = host address (TH_FAR) */
-#define TH_SLOW_WRITE    2   /* same; returns to the caller's jump, or 5 bytes behind it when a commit is needed */
-#define TH_COMMIT        3   /* write the bounce buffer to the guest; host flags are kept */
-#define TH_NEAR          4   /* those before are in cpu->thunk[] */
-#define TH_INDIRECT      4   /* cpu->rip is set: jump cache missed or something is pending; r10 = the
+#define TH_UNLINKED_FLAGS 1  /* the same, saves the host's flags before */
+#define TH_SLOW_READ     2   /* r10 = linear, r9d = size | TH_F_*; returns r10 + r11 = host address (TH_FAR) */
+#define TH_SLOW_WRITE    3   /* same; returns to the caller's jump, or 5 bytes behind it when a commit is needed */
+#define TH_COMMIT        4   /* write the bounce buffer to the guest; host flags are kept */
+#define TH_NEAR          5   /* those before are in cpu->thunk[] */
+#define TH_INDIRECT      5   /* cpu->rip is set: jump cache missed or something is pending; r10 = the
                               * instruction's IP, r9d = what takes back its change of rSP */
-#define TH_HELPER        5   /* r10 = struct dec_insn */
-#define TH_HELPER_X      6   /* same, does not return */
-#define TH_SEG_FAULT     7   /* r10 = offset, r9d as for the slow access: what comes first, #GP(0) or #SS(0) */
-#define TH_RAISE         8   /* r9d = vector | 0x100 when there is an error code 0; cpu->rip set */
-#define TH_SPECIAL       9  /* cpu->rip set: a SHADOW/RF/TF block ends */
-#define TH_RECHECK       10  /* cpu->rip set: second page of the block must be looked at again */
-#define TH_RET_NONE      11  /* an empty slot of the return cache: goes to r11, which holds the return's own lookup */
-#define TH_COUNT         12
+#define TH_HELPER        6   /* r10 = struct dec_insn */
+#define TH_HELPER_X      7   /* same, does not return */
+#define TH_SEG_FAULT     8   /* r10 = offset, r9d as for the slow access: what comes first, #GP(0) or #SS(0) */
+#define TH_RAISE         9   /* r9d = vector | 0x100 when there is an error code 0; cpu->rip set */
+#define TH_SPECIAL       10  /* cpu->rip set: a SHADOW/RF/TF block ends */
+#define TH_RECHECK       11  /* cpu->rip set: second page of the block must be looked at again */
+#define TH_RET_NONE      12  /* an empty slot of the return cache: goes to r11, which holds the return's own lookup */
+#define TH_COUNT         13
 
 /* After a slow access or a commit r10 = linear address + TH_FAR and r11 makes up for it: farther from the address than
  * any displacement reaches, so that an access window never matches it.  It is the bit that can be told from an

@@ -80,6 +80,12 @@ static void gen_exit(struct x64_buf *b, unsigned th, unsigned code)
 
 static void gen_unlinked(struct x64_buf *b)
 {
+    thunk_addr[TH_UNLINKED_FLAGS] = x64_here(b);
+    x64_mov_rr(b, 8, X_R9, X_RAX);
+    x64_byte(b, 0x9f);                           /* lahf */
+    x64_byte(b, 0x0f); x64_byte(b, 0x90); x64_byte(b, 0xc0); /* seto al */
+    x64_mov_mr(b, 4, x64_at(X_RSP, 8 + OFF(fl)), X_RAX);
+    x64_mov_rr(b, 8, X_RAX, X_R9);
     thunk_addr[TH_UNLINKED] = x64_here(b);
     each_gpr(b, X_RSP, 8, false);
     x64_mov_rm(b, 8, X_RAX, x64_at(X_RSP, 0));
@@ -241,7 +247,7 @@ void thunks_fill(struct guest_cpu *c)
 
 static const char *const thunk_name[TH_COUNT] = {
     [TH_SLOW_READ] = "slow-read", [TH_SLOW_WRITE] = "slow-write", [TH_COMMIT] = "commit",
-    [TH_UNLINKED] = "exit-unlinked", [TH_INDIRECT] = "exit-indirect", [TH_HELPER] = "helper",
+    [TH_UNLINKED] = "exit-unlinked", [TH_UNLINKED_FLAGS] = "exit-unlinked-flags", [TH_INDIRECT] = "exit-indirect", [TH_HELPER] = "helper",
     [TH_HELPER_X] = "helper-ends-block", [TH_SEG_FAULT] = "segment-fault", [TH_RAISE] = "raise",
     [TH_SPECIAL] = "exit-special", [TH_RECHECK] = "exit-recheck", [TH_RET_NONE] = "return-unpaired",
 };
