@@ -3,7 +3,7 @@
  * link.c - chaining: direct exits jump straight into the successor's code.
  *
  * A link is changed by storing one rel32 while other vCPUs may run the code.  The field lies in one
- * aligned 8-byte word (the lowering sees to that), so a fetch sees the old or the new
+ * aligned 8-byte word (the lowering sees to that, in a machine of more than one vCPU), so a fetch sees the old or the new
  * target (SDM vol. 3, 9.1.3 asks for a serialising instruction only where the new code must be seen at
  * once; both targets are always right). Order: site B is made good before site A can lead to it, and
  * site A is turned away before site B goes bad.
@@ -21,7 +21,7 @@ static void patch(struct tb_store *s, uint8_t *site, const uint8_t *target)
 {
     int64_t rel = target - (site + 4);
 
-    XBT_ASSERT(((uintptr_t)site & 7) <= 4 && rel == (int32_t)rel);
+    XBT_ASSERT((((uintptr_t)site & 7) <= 4 || s->vm->max_cpus <= 1) && rel == (int32_t)rel);
     __atomic_store_n((int32_t *)tb_rw(s, site), (int32_t)rel, __ATOMIC_RELEASE);
 }
 

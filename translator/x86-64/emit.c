@@ -94,6 +94,14 @@ void x64_btc_ri(struct x64_buf *b, unsigned dst, unsigned bit)
     x64_end(b, q);
 }
 
+void x64_bt_ri(struct x64_buf *b, unsigned reg, unsigned bit)
+{
+    uint8_t *q = x64_put_rr(x64_begin(b), 4, 0x0fba, 4, reg);
+
+    *q++ = (uint8_t)bit;
+    x64_end(b, q);
+}
+
 void x64_pext_rrm(struct x64_buf *b, unsigned dst, unsigned src, struct x64_mem m)
 {
     /* VEX.LZ.F3.0F38.W1 F5 /r: dst = ModRM.reg, src = vvvv, mask = r/m */

@@ -47,6 +47,7 @@ struct x64_buf {
     ptrdiff_t rw_delta;
     bool overflow;
     struct x64_fixes *fixes;    /* NULL: not wanted */
+    bool alone;          /* nobody executes code while it is patched */
 };
 
 /* A memory operand of the host. */
@@ -289,6 +290,7 @@ void x64_test_ri8(struct x64_buf *b, unsigned reg, uint8_t imm);
 void x64_test_ri32(struct x64_buf *b, unsigned reg, uint32_t imm);
 void x64_shift_ri(struct x64_buf *b, unsigned ext, unsigned size, unsigned dst, unsigned count); /* 4 shl 5 shr 7 sar */
 void x64_btc_ri(struct x64_buf *b, unsigned dst, unsigned bit); /* 64 bits */
+void x64_bt_ri(struct x64_buf *b, unsigned reg, unsigned bit);  /* 32 bits */
 void x64_pext_rrm(struct x64_buf *b, unsigned dst, unsigned src, struct x64_mem m);
 /* 64 bits, BMI2.  VEX.LZ.F2.0F3A.W1 F0 /r ib: dst = ModRM.reg, src = r/m */
 X64_INLINE uint8_t *x64_put_rorx(uint8_t *q, unsigned dst, unsigned src, unsigned count)
@@ -331,17 +333,17 @@ X64_INLINE uint8_t *x64_jcc(struct x64_buf *b, unsigned cc, const void *target)
     return x64_branch(b, 0x0f80 | cc, target);
 }
 X64_INLINE uint8_t *x64_call(struct x64_buf *b, const void *target) { return x64_branch(b, 0xe8, target); }
-/* So that a rel32 field `ahead` bytes on lies in one aligned 8-byte word. */
+/* So that a rel32 field `ahead` bytes on lies in one aligned 8-byte word, where that is wanted. */
 X64_INLINE void x64_pad_rel32(struct x64_buf *b, unsigned ahead)
 {
     unsigned at = (unsigned)((uintptr_t)b->p + ahead) & 7;
 
-    if (at > 4) {
+    if (at > 4 && !b->alone) {
         x64_nops(b, 8 - at);
     }
 }
 /* As above with the rel32 field in one aligned 8-byte word, so that it can be patched with one store while others
- * execute it. */
+ * execute it (not if the buffer says that there are no others). */
 X64_INLINE uint8_t *x64_jmp_aligned(struct x64_buf *b, const void *target)
 {
     x64_pad_rel32(b, 1);

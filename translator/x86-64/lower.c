@@ -499,7 +499,7 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
 
     lower_start(l, c, ir, tb);
     l->split = room->code != NULL;
-    l->b = (struct x64_buf) { .rw_delta = (uint8_t *)l->tbw - (uint8_t *)tb };
+    l->b = (struct x64_buf) { .rw_delta = (uint8_t *)l->tbw - (uint8_t *)tb, .alone = c->vm->max_cpus <= 1 };
     l->movable = may_move(ir, l->opt);
     if (l->movable) {
         l->b.fixes = &l->fixes;

@@ -131,11 +131,11 @@ static void lookup_tagged(struct lower *l, const struct ir_op *o, struct cold *k
 }
 
 /* r11 may hold a window's addend: only r9 is used. */
-static void crossing_test(struct x64_buf *b, unsigned size)
+static void crossing_test(struct x64_buf *b, unsigned size) /* CC_B: it crosses */
 {
     x64_lea(b, 4, X_R9, x64_at(X_R10, (int32_t)size - 1));
     x64_alu_rr(b, 6, 4, X_R9, X_R10);
-    x64_test_ri32(b, X_R9, 0x1000);
+    x64_bt_ri(b, X_R9, 12);
 }
 
 /* Must a misaligned operand raise #AC?  Those that demand alignment raise #GP by themselves. */
@@ -157,7 +157,7 @@ static void crossing_guard(struct lower *l, struct cold *k, const struct ir_op *
         k->unaligned = x64_jcc(b, CC_NE, NULL);
     } else {
         crossing_test(b, o->size);
-        k->cross = x64_jcc(b, CC_NE, NULL);
+        k->cross = x64_jcc(b, CC_B, NULL);
     }
 }
 
@@ -513,7 +513,7 @@ void lower_cold_access(struct lower *l, struct cold *k)
     if (k->unaligned) {
         patch_here(b, k->unaligned);
         crossing_test(b, o->size);
-        x64_jcc(b, CC_E, k->fast);
+        x64_jcc(b, CC_AE, k->fast);
     }
     if (k->leave_window) {
         /* Another page: guard and look up in full, then join the hot path. */
@@ -522,7 +522,7 @@ void lower_cold_access(struct lower *l, struct cold *k)
         k->cross = k->unaligned = NULL;
         if (o->size > 1) {
             crossing_test(b, o->size);
-            k->unaligned = x64_jcc(b, CC_NE, NULL);
+            k->unaligned = x64_jcc(b, CC_B, NULL);
         }
         lookup(l, k, o);
         if (k->close_window) {          /* as after a slow access: + TH_FAR and - TH_FAR */
