@@ -21,6 +21,7 @@
 #define LAST_BITS 22
 #define CROWD_BITS 12          /* not more for the sake of a few buckets that many TBs share */
 #define SLOTS 5u
+#define HUGE_FROM ((size_t)2 << 20)
 
 struct bucket {
     struct tb *tb[SLOTS];      /* NULL: free */
@@ -156,6 +157,9 @@ static bool grow_locked(struct hash *h)
 
     if (old->bits == LAST_BITS || !(a = array_new(old->bits + 1))) {
         return false;
+    }
+    if (sizeof(struct bucket) << a->bits >= HUGE_FROM) {
+        madvise(a, sizeof(struct bucket) << a->bits, MADV_HUGEPAGE);    /* looked at in random order */
     }
     store_populate(a->b, sizeof(struct bucket) << a->bits);
     for (uint32_t i = 0; fits && i < old->spare; i++) {
