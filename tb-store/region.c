@@ -362,7 +362,7 @@ uint8_t *tb_place_parts(struct guest_cpu *c, struct tb *tb, unsigned n_exits, un
     w->n_holes = (uint8_t)n_holes;
     w->n_kept = (uint8_t)n_kept;
     end = ((uintptr_t)(tb_holes(tb) + n_holes) + 7) & ~(uintptr_t)7;
-    xbt_zero((uint8_t *)tb_exits(w), end - (uintptr_t)tb_exits(tb));
+    xbt_zero_words(tb_exits(w), end - (uintptr_t)tb_exits(tb));
     if (s->vm->opt.profile) {
         end += sizeof(uint64_t);
         *(uint64_t *)tb_rw(s, (uint64_t *)end - 1) = 0;

@@ -17,6 +17,15 @@ static inline void xbt_copy(void *dst, const void *src, size_t n)
 {
     __asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
 }
+/* n: a multiple of 8, not much more than a hundred as a rule. */
+static inline void xbt_zero_words(void *dst, size_t n)
+{
+    volatile any64 *p = dst, *end = p + n / 8;                  /* volatile: no call of memset() */
+
+    while (p < end) {
+        *p++ = 0;
+    }
+}
 static inline void xbt_zero(void *dst, size_t n)
 {
     if (__builtin_constant_p(n) && n % 8 == 0 && n <= 256) {    /* REP STOS takes long to start */

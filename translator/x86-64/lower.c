@@ -448,7 +448,7 @@ static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_bl
     l->opt = &c->vm->opt;
     l->n_cold = l->n_recs = 0;
     l->cold0 = NULL;
-    xbt_zero(l->exit, ir->n_exits * sizeof(l->exit[0]));
+    xbt_zero_words(l->exit, ir->n_exits * sizeof(l->exit[0]));
     l->x87.at = 0;
     l->waits = lower_is_waiting_loop(ir);
     l->open_cold = -1;
