@@ -14,7 +14,7 @@
 
 #include "tlb/tlb_int.h"
 
-static struct jc_entry jc_none[1u << JC_BITS];
+static struct jc_entry jc_none[1u << JC_BITS] __attribute__((aligned(32)));
 
 struct jc_entry *tlb_jc_none(void) { return jc_none; }
 
@@ -22,7 +22,7 @@ struct jc_entry *tlb_jc_none(void) { return jc_none; }
  * any address, ~0 included. */
 static inline uint64_t jc_empty(unsigned slot)
 {
-    return slot == jc_hash(~0ull) ? ~0ull - 1 : ~0ull;
+    return slot / 2 == jc_hash(~0ull) / 2 ? ~0ull - 2 : ~0ull;
 }
 
 static void jc_fill_empty(struct jc_entry *jc)
@@ -82,14 +82,36 @@ static const struct code_entry *code_find(const struct tlb_cc *cc, uint64_t lin)
     return e->key == code_key(lin) ? e : NULL;
 }
 
+/* Where lip goes: where it is, where nothing is, or in turn.  Entries are never moved: another vCPU may be about to take
+ * one out. */
+static unsigned jc_slot(struct tlb_cc *cc, const struct xbt_options *opt, uint64_t lip)
+{
+    unsigned first = jc_hash(lip), other = jc_other(first);
+
+    if (opt->no_jc_ways || cc->jc[first].lip == lip) {
+        return first;
+    }
+    if (cc->jc[other].lip == lip) {
+        return other;
+    }
+    if (cc->jc[first].lip == jc_empty(first)) {
+        return first;
+    }
+    if (cc->jc[other].lip == jc_empty(other)) {
+        return other;
+    }
+    cc->jc_turn = !cc->jc_turn;
+    return cc->jc_turn ? other : first;
+}
+
 void tlb_jc_insert(struct guest_cpu *c, uint64_t lip, void *host)
 {
     struct tlb_cc *cc = c->tlb->cc;
-    unsigned slot = jc_hash(lip);
 
     if (c->jc != cc->jc || c->vm->opt.no_jc) {
         return;
     }
+    unsigned slot = jc_slot(cc, &c->vm->opt, lip);
     const struct code_entry *a = code_find(cc, lip), *b = code_find(cc, lip + PAGE_SIZE);
     if (!a || !a->page.global || (b && !b->page.global)) {
         cc->jc_nonglobal = true;
@@ -107,14 +129,20 @@ void tlb_jc_insert(struct guest_cpu *c, uint64_t lip, void *host)
     __atomic_store_n(&cc->jc[slot].lip, lip, __ATOMIC_RELEASE);
 }
 
-static void jc_drop(struct tlb_cc *cc, uint64_t lip, const void *host)
+static void jc_drop_slot(struct tlb_cc *cc, unsigned slot, uint64_t lip, const void *host)
 {
-    struct jc_entry *e = &cc->jc[jc_hash(lip)];
+    struct jc_entry *e = &cc->jc[slot];
 
     /* The emptied slot stays on the list, and may get there once more. */
     if (__atomic_load_n(&e->lip, __ATOMIC_ACQUIRE) == lip && __atomic_load_n(&e->host, __ATOMIC_RELAXED) == host) {
-        __atomic_store_n(&e->lip, jc_empty(jc_hash(lip)), __ATOMIC_RELEASE);
+        __atomic_store_n(&e->lip, jc_empty(slot), __ATOMIC_RELEASE);
     }
+}
+
+static void jc_drop(struct tlb_cc *cc, uint64_t lip, const void *host)
+{
+    jc_drop_slot(cc, jc_hash(lip), lip, host);
+    jc_drop_slot(cc, jc_other(jc_hash(lip)), lip, host);
 }
 
 void tlb_jc_remove(struct guest_cpu *c, uint64_t lip, void *host)

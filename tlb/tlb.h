@@ -185,6 +185,18 @@ static inline unsigned jc_hash(uint64_t lip)
 {
     return (unsigned)((lip ^ (lip >> 12)) & ((1u << JC_BITS) - 1));
 }
+/* The other slot that an address of this one can be in: both share 32 aligned bytes. */
+static inline unsigned jc_other(unsigned slot) { return slot ^ 1; }
+/* The entry of lip, or NULL. */
+static inline const struct jc_entry *jc_find(const struct jc_entry *jc, uint64_t lip)
+{
+    const struct jc_entry *e = &jc[jc_hash(lip)];
+
+    if (e->lip != lip) {
+        e = &jc[jc_other(jc_hash(lip))];
+    }
+    return e->lip == lip ? e : NULL;
+}
 void tlb_jc_clear(struct guest_cpu *c);   /* all spaces, e.g. after TB invalidation or flush */
 /* Enter a block for the current mode, right after tlb_code_page(lip) and the lookup.  The block may run on
  * into the next page (not further).  Nothing is entered while hflags hold a passing state (TF, RF, interrupt

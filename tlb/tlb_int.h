@@ -115,7 +115,8 @@ static inline void dirty_add(struct dirty *d, unsigned slot)
 
 struct tlb_cc {
     /* jump cache */
-    struct jc_entry *jc;
+    struct jc_entry *jc;             /* 32-byte aligned */
+    bool jc_turn;                    /* which of two slots is overwritten next */
     uint64_t key_cs_base;
     uint32_t key_hflags, key_cs_limit;
     uint32_t jc_count;               /* inserted slots; above JC_LIST: the list is incomplete */

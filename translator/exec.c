@@ -220,8 +220,8 @@ const void *xbt_thunk_helper_x(struct guest_cpu *c, const struct dec_insn *in)
         leave_to_loop(c, LEAVE_HELPER);
     }
     uint64_t lip = cur_lip(c);
-    const struct jc_entry *e = &c->jc[jc_hash(lip)];
-    if (e->lip != lip) {
+    const struct jc_entry *e = jc_find(c->jc, lip);
+    if (!e) {
         leave_to_loop(c, LEAVE_INDIRECT);
     }
     resume_fpu(c);
@@ -557,11 +557,11 @@ static void dispatch_leave(struct guest_cpu *c, unsigned why)
 static const void *code_for(struct guest_cpu *c, uint64_t lip, bool special)
 {
     const struct xbt_options *opt = &c->vm->opt;
-    const struct jc_entry *e = &c->jc[jc_hash(lip)];
+    const struct jc_entry *e = jc_find(c->jc, lip);
     uint64_t flushes = c->flush_epoch;
     struct code_page page;
 
-    if (!special && !opt->no_jc && (!c->exit_from || opt->no_chain) && e->lip == lip &&
+    if (!special && !opt->no_jc && (!c->exit_from || opt->no_chain) && e &&
         c->last_leave != LEAVE_RECHECK) {
         c->stat[ST_LOOKUP_JC]++;
         c->exit_from = NULL;

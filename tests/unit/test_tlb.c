@@ -287,7 +287,11 @@ static void test_large_4m(void)
 }
 
 /* Code contexts. */
-static void *jc_get(uint64_t lip) { return c->jc[jc_hash(lip)].lip == lip ? c->jc[jc_hash(lip)].host : NULL; }
+static void *jc_get(uint64_t lip)
+{
+    const struct jc_entry *e = jc_find(c->jc, lip);
+    return e ? e->host : NULL;
+}
 static void enter(uint64_t lip)
 {
     struct code_page p = tlb_code_page(c, lip);
@@ -384,8 +388,30 @@ static void test_code(void)
 
     /* An empty slot answers no address at all: a guest may jump to ~0. */
     for (unsigned i = 0; i < 1u << JC_BITS; i++) {
-        CHECK(jc_hash(c->jc[i].lip) != i);
+        CHECK(!jc_find(c->jc, c->jc[i].lip));
     }
+
+    /* Two addresses of one hash have room, a third one takes their places in turn; removal finds either. */
+    uint64_t same[] = { K + 0x20, K + 0x20 + (1ull << 27), K + 0x20 + (2ull << 27), K + 0x20 + (3ull << 27) };
+    for (unsigned ways = 2; ways; ways--) {
+        c->vm->opt.no_jc_ways = ways == 1;
+        for (unsigned i = 0; i < 4; i++) {
+            unsigned n = 0;
+            CHECK_EQ(jc_hash(same[i]), jc_hash(same[0]));
+            tlb_jc_insert(c, same[i], &same[i]);
+            tlb_jc_insert(c, same[i], &same[i]);
+            for (unsigned k = 0; k < 4; k++) {
+                n += jc_get(same[k]) == &same[k];
+            }
+            CHECK(jc_get(same[i]) == &same[i]);
+            CHECK_EQ(n, i + 1 < ways ? i + 1 : ways);
+        }
+        tlb_jc_remove(c, same[3], &same[3]);
+        CHECK(!jc_get(same[3]));
+        tlb_jc_clear(c);
+        CHECK(!jc_get(same[2]));
+    }
+    c->vm->opt.no_jc_ways = false;
 
     /* Code on a large page: INVLPG anywhere in it. */
     uint64_t big = 0xffffffffa0000000ull;

@@ -28,6 +28,8 @@ struct cold {
     struct x87_last x87;     /* as lower.x87, at the ADDR */
     uint8_t *branch;         /* COLD_EXIT: rel32 field of the branch to the stub */
     uint8_t *no[2];          /* COLD_LOOKUP, COLD_LEAVE: what leads there */
+    uint8_t *found;          /* COLD_LEAVE: where an entry of the jump cache (r11) is used */
+    uint8_t lip_reg;         /* COLD_LEAVE: holds the linear address of the target */
     /* COLD_ACCESS only, the rest: */
     uint16_t use, use_end;   /* ops to repeat on the bounce buffer: [use, use_end) */
     uint8_t *seg[3];         /* jumps to the segment fault */
@@ -250,6 +252,8 @@ X64_INLINE void lower_add_cold(struct lower *l, const struct cold *k)
     to->branch = k->branch;
     to->no[0] = k->no[0];
     to->no[1] = k->no[1];
+    to->found = k->found;
+    to->lip_reg = k->lip_reg;
 }
 uint8_t *lower_check_page(struct lower *l, struct exit_code *x, unsigned tmp);
 void lower_leave(struct lower *l, struct exit_code *x, uint8_t *const *out, unsigned n_out, const struct recipe *rc);

@@ -273,9 +273,9 @@ static void leave_indirect(struct lower *l, const struct dec_insn *in)
 
 /*
  * Look the target `to` (an offset; not in r10 or r11) up in the jump cache: r11 := its entry.  Nothing in there is out of
- * range: that is checked on a miss.
+ * range: that is checked on a miss.  The second slot that it can be in is for k's cold part to look at.
  */
-static void lookup(struct lower *l, unsigned to, uint8_t *out[2])
+static void lookup(struct lower *l, unsigned to, struct cold *k)
 {
     struct x64_buf *b = &l->b;
 
@@ -294,9 +294,11 @@ static void lookup(struct lower *l, unsigned to, uint8_t *out[2])
     x64_shift_ri(b, 4, 4, X_R11, 4);
     x64_alu_rm(b, 0, 8, X_R11, X64_ENV(jc));
     x64_alu_rm(b, 7, 8, to, x64_at(X_R11, offsetof(struct jc_entry, lip)));
-    out[0] = x64_jcc(b, CC_NE, NULL);
+    k->lip_reg = (uint8_t)to;
+    k->no[0] = x64_jcc(b, CC_NE, NULL);
+    k->found = x64_here(b);
     x64_alu_mi(b, 7, 4, X64_ENV(exit_request), 0);
-    out[1] = x64_jcc(b, CC_NE, NULL);
+    k->no[1] = x64_jcc(b, CC_NE, NULL);
     if (l->opt->profile) {
         lower_count(l, ST_JC_INLINE);
     }
@@ -318,7 +320,7 @@ static void lower_indirect(struct lower *l, unsigned index)
         leave_indirect(l, o->in);
         return;
     }
-    lookup(l, k.reg, k.no);
+    lookup(l, k.reg, &k);
     if (o->pair) {
         lower_return_slot(l);
         x64_mov_rm(b, 8, X_R11, x64_at(X_R11, offsetof(struct jc_entry, host)));
@@ -334,6 +336,9 @@ static void lower_indirect(struct lower *l, unsigned index)
 static void cold_leave(struct lower *l, const struct cold *k)
 {
     patch_here(l, k->no[0]);
+    x64_alu_ri(&l->b, 6, 8, X_R11, sizeof(struct jc_entry));    /* jc_other() */
+    x64_alu_rm(&l->b, 7, 8, k->lip_reg, x64_at(X_R11, offsetof(struct jc_entry, lip)));
+    x64_jcc(&l->b, CC_E, k->found);
     patch_here(l, k->no[1]);
     x64_mov_mr(&l->b, 8, X64_ENV(rip), k->reg);
     leave_indirect(l, l->ir->ops[k->op].in);
@@ -351,7 +356,7 @@ void lower_cold_lookup(struct lower *l, const struct cold *k)
 
     lower_at_insn_of(l, k);
     patch_here(l, k->no[0]);
-    lookup(l, X_R9, leave.no);
+    lookup(l, X_R9, &leave);
     x64_jmp_m(&l->b, x64_at(X_R11, offsetof(struct jc_entry, host)));
     cold_leave(l, &leave);
 }
