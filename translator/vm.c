@@ -85,10 +85,10 @@ bool xbt_vcpu_init(struct xbt_vm *vm, struct guest_cpu *c, const char **why)
     c->exc_vector = -1;
     c->ea_mask = 0x0000fffffffff000ull;
     c->a20_mask = ~0ull;
-    thunks_fill(c);
     if (tlb_init(c, vm->opt.tlb_force, why) < 0) {
         return false;
     }
+    thunks_fill(c);
     cpu_reset(c);
     __atomic_store_n(&vm->cpus[slot], c, __ATOMIC_RELEASE);
     __atomic_store_n(&vm->n_cpus, slot + 1, __ATOMIC_RELEASE);

@@ -499,41 +499,54 @@ static uint32_t slow_flags(const struct lower *l, const struct ir_op *o)
            (o->aligned == ALIGN_MXCSR ? TH_F_MM : 0) | (o->x87_wait ? TH_F_X87 : 0);
 }
 
+/* Another page: guard and look up in full, then join the hot path.  falls: what comes from above goes on behind. */
+static void leave_window(struct lower *l, struct cold *k, const struct ir_op *o, bool falls)
+{
+    struct x64_buf *b = &l->b;
+    uint8_t *slow = falls ? x64_jmp(b, NULL) : NULL, *cross = k->cross, *own = NULL;
+
+    patch_here(b, k->leave_window);
+    k->cross = NULL;
+    if (o->size > 1) {
+        crossing_test(b, o->size);
+        own = x64_jcc(b, CC_B, NULL);
+    }
+    lookup(l, k, o);
+    if (k->close_window) {              /* as after a slow access: + TH_FAR and - TH_FAR */
+        x64_btc_ri(b, X_R10, 63);
+        x64_btc_ri(b, X_R11, 63);
+    }
+    x64_jmp(b, k->resume);
+    patch_here(b, slow);
+    patch_here(b, cross);
+    patch_here(b, own);
+}
+
 void lower_cold_access(struct lower *l, struct cold *k)
 {
     struct x64_buf *b = &l->b;
     const struct ir_op *o = &l->ir->ops[k->op];
     bool wr = o->acc & OA_W;
+    bool looks = l->fmt == TLB_FLAT;        /* the thunk itself looks first: most that come here need nothing else */
 
     lower_forget(l);
     l->opnd = slow_operand();
     l->direct = false;
     lower_at_insn_of(l, k);
 
-    if (k->unaligned) {
+    bool falls = k->unaligned && !looks;
+    if (falls) {
         patch_here(b, k->unaligned);
+        k->unaligned = NULL;
         crossing_test(b, o->size);
         x64_jcc(b, CC_AE, k->fast);
     }
-    if (k->leave_window) {
-        /* Another page: guard and look up in full, then join the hot path. */
-        uint8_t *slow = k->unaligned ? x64_jmp(b, NULL) : NULL, *cross = k->cross;
-        patch_here(b, k->leave_window);
-        k->cross = k->unaligned = NULL;
-        if (o->size > 1) {
-            crossing_test(b, o->size);
-            k->unaligned = x64_jcc(b, CC_B, NULL);
-        }
-        lookup(l, k, o);
-        if (k->close_window) {          /* as after a slow access: + TH_FAR and - TH_FAR */
-            x64_btc_ri(b, X_R10, 63);
-            x64_btc_ri(b, X_R11, 63);
-        }
-        x64_jmp(b, k->resume);
-        patch_here(b, slow);
-        patch_here(b, cross);
-        patch_here(b, k->unaligned);
+    if (k->leave_window && (!looks || k->close_window)) {
+        leave_window(l, k, o, falls);
+        k->leave_window = NULL;
     }
+    patch_here(b, k->leave_window);
+    patch_here(b, k->unaligned);
     patch_here(b, k->miss);
     patch_here(b, k->cross);
     patch_here(b, k->misaligned);

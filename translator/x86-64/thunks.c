@@ -15,6 +15,7 @@
 
 unsigned (*xbt_enter_code)(struct guest_cpu *c, const void *code);
 static void *thunk_addr[TH_COUNT];
+static void *look_addr[2];         /* for TH_SLOW_READ and TH_SLOW_WRITE where tables are flat */
 static const uint8_t *thunks_end;
 
 #define OFF(field) ((int32_t)offsetof(struct guest_cpu, field))
@@ -143,6 +144,38 @@ static void gen_slow(struct x64_buf *b, unsigned th, const void *fn)
     x64_byte(b, 0xc3);
 }
 
+/*
+ * In front of the slow access, with flat tables: unaligned operands and those in another page than the last access come
+ * here, too.  What does not cross a page, demands nothing and is in the table goes on with r11.
+ */
+static void gen_look(struct x64_buf *b, unsigned th)
+{
+    bool wr = th == TH_SLOW_WRITE;
+
+    look_addr[wr] = x64_here(b);
+    x64_mov_mr(b, 4, x64_at(X_RSP, 8 + OFF(slow_size)), X_R9);
+    x64_test_ri32(b, X_R9, TH_F_ALIGN | TH_F_AC | TH_F_X87);
+    uint8_t *demands = x64_jcc8(b, CC_NE);
+    x64_movzx_rr(b, 2, X_R11, X_R9);
+    x64_lea(b, 4, X_R11, (struct x64_mem) { X_R10, X_R11, 0, -1 });
+    x64_alu_rr(b, 6, 4, X_R11, X_R10);
+    x64_bt_ri(b, X_R11, 12);
+    uint8_t *crosses = x64_jcc8(b, CC_B);
+    x64_mov_rr(b, 8, X_R11, X_R10);
+    x64_shift_ri(b, 4, 8, X_R11, 16);
+    x64_shift_ri(b, 5, 8, X_R11, 28);
+    x64_mov_rm(b, 8, X_R9, x64_at(X_RSP, 8 + (wr ? OFF(wtab) : OFF(rtab))));
+    x64_mov_rm(b, 8, X_R11, (struct x64_mem) { X_R9, X_R11, 3, 0 });
+    x64_test_rr(b, 8, X_R11, X_R11);
+    uint8_t *misses = x64_jcc8(b, CC_E);
+    x64_byte(b, 0xc3);
+    x64_patch_rel8(b, demands);
+    x64_patch_rel8(b, crosses);
+    x64_patch_rel8(b, misses);
+    x64_mov_rm(b, 4, X_R9, x64_at(X_RSP, 8 + OFF(slow_size)));
+    x64_jmp(b, thunk_addr[th]);
+}
+
 static void gen_commit(struct x64_buf *b)
 {
     thunk_addr[TH_COMMIT] = x64_here(b);
@@ -218,6 +251,8 @@ bool thunks_init(void)
     gen_enter(&b);
     gen_slow(&b, TH_SLOW_READ, (const void *)(uintptr_t)xbt_thunk_read);
     gen_slow(&b, TH_SLOW_WRITE, (const void *)(uintptr_t)xbt_thunk_write);
+    gen_look(&b, TH_SLOW_READ);
+    gen_look(&b, TH_SLOW_WRITE);
     gen_commit(&b);
     gen_helper(&b);
     gen_helper_x(&b);
@@ -237,6 +272,10 @@ void thunks_fill(struct guest_cpu *c)
     _Static_assert(TH_COUNT - TH_NEAR <= sizeof(c->more_thunks) / sizeof(c->more_thunks[0]), "room for all");
     for (unsigned i = 0; i < TH_COUNT; i++) {
         *(i < TH_NEAR ? &c->thunk[i] : &c->more_thunks[i - TH_NEAR]) = thunk_addr[i];
+    }
+    if (tlb_format(c) == TLB_FLAT) {
+        c->thunk[TH_SLOW_READ] = look_addr[0];
+        c->thunk[TH_SLOW_WRITE] = look_addr[1];
     }
     c->ret_mask = (RET_SLOTS - 1) << 3;
     c->ret_none = c->ret_before = thunk_addr[TH_RET_NONE];
