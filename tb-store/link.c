@@ -38,7 +38,9 @@ static void patch_linked(struct tb_store *s, const struct tb *from, const struct
     if (e->branch) {
         const uint8_t *target = tb_at(from, e->branch_full);
 
-        if (!to->needs_flags && e->branch_noflags) {
+        if (e->flags & TBX_LOOP) {
+            target = to == from ? tb_at(from, e->branch_noflags) : target;
+        } else if (!to->needs_flags && e->branch_noflags) {
             target = tb_at(from, e->branch_noflags);
         } else if (!to->needs_flags && !(e->flags & TBX_CROSS)) {
             target = tb_entry(to);

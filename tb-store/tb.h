@@ -72,6 +72,7 @@ struct tb_exit {
 #define TBX_CALL  8u          /* site B is a host CALL: it leads to the successor's call entry */
 #define TBX_FLAGS 16u         /* at site A the flags are in the host's register and nothing has to be checked: it can
                                * lead to a successor's flags entry */
+#define TBX_LOOP  32u         /* branch_noflags is for a link to its own TB, and for that alone */
 
 /* Code of `jump_unlinked`: the return address of the call in it tells the exit (tb_find_exit()). */
 #define TB_LEAVE      4u      /* call [thunk] */

@@ -52,7 +52,7 @@ void tb_restore_state(struct guest_cpu *c, uint64_t host_pc)
         uint64_t fip = tb->key.lip - tb->key.cs_base + (uint64_t)(int64_t)(int16_t)(r.x87.at - 1);
         fpu_ptr_set(c, cpu_code64(c) ? fip : (uint32_t)fip, r.x87.fop, r.x87.seg);
     }
-    if (r.kind == SK_HOST) {
+    if (r.kind == SK_HOST || (r.kind == SK_ENTRY && (c->fl & FL_IN_HOST))) {
         c->fl = eflags_to_fl((uint32_t)c->host_flags);
     } else if (r.kind == SK_RECIPE) {
         c->fl = recipe_flags(c, &r.rc);

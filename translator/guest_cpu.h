@@ -390,6 +390,7 @@ static inline uint64_t *cpu_gpr_ptr(struct guest_cpu *c, unsigned n)
     return (n & 15) >= 8 && (n & 15) <= 11 ? &c->r8_11[(n & 15) - 8] : &c->gpr_mem[n & 15];
 }
 
+#define FL_IN_HOST 2         /* in cpu->fl: at an SK_ENTRY site the flags are in the host's register */
 /* Status flags <-> EFLAGS layout. */
 static inline uint32_t fl_to_eflags(uint16_t fl)
 {

@@ -141,7 +141,7 @@ static const char *reg_name(unsigned r)
 void ir_print(const struct ir_block *b, char *buf, size_t size)
 {
     static const char *const loads[] = { "", " load_fl", " redo_fl", "" };
-    static const char *const sites[] = { "", " @env", " @host", " @recipe" };
+    static const char *const sites[] = { "", " @env", " @host", " @recipe", " @entry" };
     size_t n = 0;
 
     for (unsigned i = 0; i < b->n_ops && n < size; i++) {
@@ -153,7 +153,7 @@ void ir_print(const struct ir_block *b, char *buf, size_t size)
         n += (size_t)snprintf(buf + n, size - n, "      %-9s dst=%s src=%s size=%u acc=%u imm=%llx%s%s%s%s%s\n",
                               ir_op_names[o->op], reg_name(o->dst), reg_name(o->src), o->size, o->acc,
                               (unsigned long long)o->imm, loads[o->load_fl & 3], o->save_fl ? " save_fl" : "",
-                              o->fl_in_host ? " fl_in_host" : o->fl_recipe ? " fl_recipe" : "", sites[o->site & 3],
+                              o->fl_in_host ? " fl_in_host" : o->fl_recipe ? " fl_recipe" : "", sites[o->site],
                               o->pair ? " paired" : "");
     }
 }

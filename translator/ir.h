@@ -41,7 +41,10 @@ enum addr_kind {
 };
 
 /* Where the guest's status flags can be found at a precise-state site (state_map.h). */
-enum site_kind { SK_NONE, SK_ENV, SK_HOST, SK_RECIPE };
+enum site_kind {
+    SK_NONE, SK_ENV, SK_HOST, SK_RECIPE,
+    SK_ENTRY                    /* as at the block's entry: SK_HOST when cpu->fl is FL_IN_HOST, else SK_ENV */
+};
 /* Recompute flags from register values at the site: what the producer was. */
 /* From RC_SHL on the producer's old value is in cpu->old_value (ir_op.keep_old). */
 enum recipe_op { RC_ADD, RC_SUB, RC_CMP, RC_LOGIC, RC_TEST, RC_SHL, RC_SHR, RC_SAR };
@@ -93,6 +96,9 @@ struct ir_op {
     struct recipe rc, rc_after;
 };
 
+/* What the flag pass says about a branch of the block to itself (x86-64/lower_loop.c). */
+enum ir_loop { LOOP_NONE, LOOP_ENV /* the head wants the flags in cpu->fl */, LOOP_HOST /* in the host's register */ };
+
 #define IR_MAX_INSNS 64     /* bits of ir_block.keep */
 #define IR_MAX_OPS   (IR_MAX_INSNS * 8 + 16)
 
@@ -110,6 +116,8 @@ struct ir_block {
     uint64_t ip_next;
     bool needs_flags;            /* set by the flag pass */
     const struct insn_row *sti_row; /* STI's own row while its op is the open form */
+    uint8_t loop;                /* enum ir_loop, by the flag pass */
+    bool loop_load;              /* host flags := the guest's at the entry, for a reader of those */
     bool special;                /* SHADOW, RF or TF block: one instruction, all exits go to the loop */
     unsigned n_exits;
     uint64_t exit_ip[TB_EXITS];  /* targets of direct exits (rip offset) */

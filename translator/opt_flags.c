@@ -18,6 +18,8 @@ struct fl_state {
     int prod;             /* op that wrote the flags last; -1: as at block entry */
     bool host_ok;         /* the host's flags are the guest's */
     bool recipe_ok;
+    bool entry_ok;        /* the block may loop, and what the host's flags were at its head they still are */
+    bool entry_env;       /* ... but somebody wants those in cpu->fl */
     struct recipe rc;
     bool direct;          /* the last ADDR is one through the host's MMU */
     int store;            /* op of this instruction that stores to memory; -1 none */
@@ -130,7 +132,7 @@ static bool make_recipe(const struct ir_op *o, struct recipe *rc)
 static void need_env(struct ir_block *b, struct fl_state *s)
 {
     if (s->prod < 0) {
-        b->needs_flags = true;
+        b->needs_flags = s->entry_env = true;
     } else {
         s->changed |= !b->ops[s->prod].save_fl;
         b->ops[s->prod].save_fl = 1;
@@ -153,6 +155,10 @@ static void use_recipe(struct ir_block *b, const struct fl_state *s, struct reci
 /* Decide the site kind for the current state; may demand a save. */
 static uint8_t site_kind(struct ir_block *b, struct fl_state *s, bool host_visible, struct recipe *rc)
 {
+    if (s->prod < 0 && s->entry_ok && host_visible) {
+        b->needs_flags = true;
+        return SK_ENTRY;
+    }
     if (in_env(b, s)) {
         need_env(b, s);
         return SK_ENV;
@@ -237,6 +243,8 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
         if (s->recipe_ok && !in_env(b, s)) {
             use_recipe(b, s, &o->rc);
             o->load_fl = FLAGS_RECIPE;
+        } else if (s->prod < 0 && s->entry_ok) {
+            b->needs_flags = b->loop_load = true;            /* done in front of the loop */
         } else {
             need_env(b, s);
             o->load_fl = FLAGS_ENV;
@@ -247,7 +255,7 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
         visit_exit(b, s, o);
     }
     if (attr & IRA_C) {
-        s->host_ok = false;
+        s->host_ok = s->entry_ok = false;
     }
     if (o->stores) {
         s->store = s->direct ? -1 : (int)k;     /* no commit path behind a store through the host's MMU */
@@ -263,11 +271,26 @@ static void visit(struct ir_block *b, struct fl_state *s, unsigned k)
     }
 }
 
-/* Returns whether a save was found behind decisions that did not know of it. */
-static bool run(struct ir_block *b, const struct xbt_options *opt)
+/* Does the block branch to itself, where lower_loop.c knows what to do? */
+static bool may_loop(const struct ir_block *b, const struct xbt_options *opt)
 {
-    struct fl_state s = { .prod = -1, .host_ok = false, .recipe_ok = false, .store = -1, .opt = opt };
+    bool self = false;
 
+    if (!(b->key.hflags & HF_HM) || b->special || b->second_cp_id || opt->no_loops || opt->no_flags) {
+        return false;
+    }
+    for (unsigned i = 0; i < b->n_exits; i++) {
+        self |= b->exit_ip[i] == b->ip;
+    }
+    return self;
+}
+
+/* Returns whether a save was found behind decisions that did not know of it. */
+static bool run(struct ir_block *b, const struct xbt_options *opt, bool loop)
+{
+    struct fl_state s = { .prod = -1, .host_ok = false, .recipe_ok = false, .store = -1, .opt = opt, .entry_ok = loop };
+
+    b->loop_load = false;
     for (unsigned k = 0, n = b->n_ops; k < n; k++) {
         const struct ir_op *o = &b->ops[k];
 
@@ -283,14 +306,17 @@ static bool run(struct ir_block *b, const struct xbt_options *opt)
             visit(b, &s, k);
         }
     }
+    b->loop = !loop ? LOOP_NONE : !s.entry_env ? LOOP_HOST : !b->loop_load ? LOOP_ENV : LOOP_NONE;
     return s.changed;
 }
 
 void opt_flags(struct ir_block *b, const struct xbt_options *opt)
 {
     b->needs_flags = false;
-    if (run(b, opt)) {  /* finds saves; they may cascade, so */
-        run(b, opt);    /* annotate with them known */
+    bool loop = may_loop(b, opt);
+
+    if (run(b, opt, loop)) {  /* finds saves; they may cascade, so */
+        run(b, opt, loop);    /* annotate with them known */
     }
     if (opt->no_flags || opt->no_dead_flags) {
         b->needs_flags = true;

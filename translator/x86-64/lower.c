@@ -439,6 +439,20 @@ static void lower_cold(struct lower *l)
     }
 }
 
+/* Nothing emitted yet. */
+static void lower_reset(struct lower *l)
+{
+    l->n_cold = l->n_recs = 0;
+    l->cold0 = NULL;
+    xbt_zero_words(l->exit, l->ir->n_exits * sizeof(l->exit[0]));
+    l->x87.at = 0;
+    l->open_cold = -1;
+    l->clock = l->r9_used = l->r10_used = l->r11_used = 0;
+    lower_forget(l);
+    l->opnd = slow_operand();
+    l->direct = false;
+}
+
 static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_block *ir, struct tb *tb)
 {
     l->ir = ir;
@@ -446,21 +460,14 @@ static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_bl
     l->tb = tb;
     l->tbw = tb_rw(c->vm->store, tb);
     l->opt = &c->vm->opt;
-    l->n_cold = l->n_recs = 0;
-    l->cold0 = NULL;
-    xbt_zero_words(l->exit, ir->n_exits * sizeof(l->exit[0]));
-    l->x87.at = 0;
+    l->loop = (struct loop) { .pass = ir->loop ? LOOP_FIRST : LOOP_WITHOUT };
     l->waits = lower_is_waiting_loop(ir);
-    l->open_cold = -1;
     l->fmt = tlb_format(c);
     l->fast_pext = host_features()->fast_pext && c->vm->opt.host_bmi2;
     l->bextr = host_features()->bmi1 && c->vm->opt.host_bmi2;
     l->hot = (ir->key.hflags & HF_HM) && !l->opt->no_r10 && !l->opt->no_r9;
-    l->clock = l->r9_used = l->r10_used = l->r11_used = 0;
     l->windows = !c->vm->opt.no_windows && !(ir->key.hflags & (HF_AC | HF_SEGS)) && (ir->key.hflags & HF_CODE_MASK);
-    lower_forget(l);
-    l->opnd = slow_operand();
-    l->direct = false;
+    lower_reset(l);
 }
 
 _Static_assert((unsigned)X64_FIX_COLD == TB_FIX_COLD && (unsigned)X64_FIX_ABS == TB_FIX_ABS, "place_fixes()");
@@ -492,6 +499,31 @@ static bool may_move(const struct ir_block *ir, const struct xbt_options *opt)
            (ir->key.hflags & HF_CODE_MASK) == HF_CODE64 && tb_lip_moves(ir->lip);
 }
 
+/* The hot path. */
+static void lower_hot(struct lower *l)
+{
+    lower_entries(l);
+    l->entry = l->b.p;
+    l->rec_base = l->entry;
+    lower_entry(l);
+    lower_loop_head(l);
+    for (unsigned i = 0, n = l->ir->n_ops; i < n; i++) {
+        lower_one(l, &l->ir->ops[i], i);
+    }
+    lower_loop_exits(l);
+}
+
+/* Back to where lower_hot() began, for the next attempt at a loop. */
+static void lower_again(struct lower *l, uint8_t *start)
+{
+    l->loop.pass = l->loop.pass == LOOP_FIRST ? LOOP_SECOND : LOOP_WITHOUT;
+    lower_reset(l);
+    l->movable = may_move(l->ir, l->opt);
+    xbt_zero(l->fixes.n, sizeof(l->fixes.n));
+    l->fixes.useless = false;
+    l->b.p = start;
+}
+
 uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *tb, const struct tb_room *room)
 {
     struct lower *l = c->lower;
@@ -514,14 +546,12 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     }
     l->b.p = !l->split ? cold : lower_has_flags_entry(l) ? room->code_flags : room->code;
     l->b.limit = (l->split ? room->code_limit : room->cold_limit) - X64_SLACK;
-    lower_entries(l);
-    l->entry = l->b.p;
-    l->rec_base = l->entry;
-    lower_entry(l);
-    for (unsigned i = 0, n = ir->n_ops; i < n; i++) {
-        lower_one(l, &ir->ops[i], i);
+    uint8_t *start = l->b.p;
+    lower_hot(l);
+    while (l->loop.pass == LOOP_FAILED || (l->loop.pass == LOOP_FIRST && l->loop.found)) {
+        lower_again(l, start);
+        lower_hot(l);
     }
-    lower_loop_exits(l);
     l->hot_size = (size_t)(l->b.p - l->entry);
     if (l->split) {
         l->b.p = cold;

@@ -23,6 +23,7 @@ enum cold_kind { COLD_ACCESS, COLD_EXIT, COLD_UNLINKED, COLD_LOOKUP, COLD_LEAVE,
 struct cold {
     uint8_t kind;
     uint8_t reg;             /* COLD_LEAVE: holds the indirect target */
+    bool loop;               /* COLD_EXIT: it has a loop path */
     uint16_t op;             /* index of the ADDR / exit op */
     int guest_off, next_off; /* as in struct lower, there */
     struct x87_last x87;     /* as lower.x87, at the ADDR */
@@ -47,11 +48,15 @@ struct cold {
  * register `reg` plus `off` is that address.  A later access off the same register then only has to show that it is in
  * the same page.  After any slow path r10 holds the address plus TH_FAR, which no window access can match.
  */
+/* An address of `reg` plus off has surely been accessed by that addend. */
+struct addend_seen { bool yes; int64_t off; };
+
 struct window {
     bool hostmap;            /* r11 holds the addend of the register's 1 TiB; reg plus off is what it was looked up with */
     bool valid, writable;
     uint8_t reg, width;
     int64_t off;
+    struct addend_seen seen;
 };
 
 /*
@@ -65,6 +70,7 @@ struct r10_use {
     uint8_t reg;
     bool fresh;              /* the copy is of what the current op wrote */
     int64_t off;             /* R10_ADDEND: as window.off */
+    struct addend_seen seen;
 };
 
 /* A direct exit, as struct tb_exit but with addresses. */
@@ -73,6 +79,17 @@ struct exit_code {
     uint8_t flags;
     uint8_t *branch, *branch_full, *branch_noflags, *jump, *jump_unlinked, *cp_imm;
 };
+
+/* lower_loop.c */
+struct loop_state { unsigned r11, r10; };      /* guest registers whose addends they hold; IR_NOREG */
+enum loop_pass { LOOP_FIRST, LOOP_SECOND, LOOP_FAILED, LOOP_WITHOUT };
+struct loop {
+    uint8_t pass;
+    bool found;              /* LOOP_FIRST: the block loops, with `want` at its end */
+    struct loop_state want;
+    uint8_t *head;
+};
+struct loop_out { uint8_t *full, *checks; };   /* jumps to parts of the exit's stub */
 
 struct lower {
     struct x64_buf b;
@@ -99,6 +116,7 @@ struct lower {
     struct x64_mem opnd;     /* the operand that the last ADDR found */
     bool direct;             /* through the host's MMU: no cold part */
     struct x87_last x87;     /* not yet in cpu->fptr */
+    struct loop loop;
     bool hot;                /* r10 may hold something */
     struct r10_use r10;
     unsigned clock, r9_used, r10_used, r11_used; /* when what they hold was wanted last */
@@ -179,6 +197,8 @@ void lower_count(struct lower *l, unsigned stat);
 /* lower_flags.c */
 /* Host flags := the guest's, where op o wants them. */
 void lower_flags_before(struct lower *l, const struct ir_op *o);
+/* Host flags := cpu->fl; r9 is used. */
+void lower_load_flags(struct lower *l);
 /* Host flags := those of the recipe; r9 may be used. */
 void lower_recipe_flags(struct lower *l, const struct recipe *rc);
 /* cpu->fl := host flags, which stay as they are. */
@@ -197,6 +217,16 @@ void lower_x87_flush(struct lower *l);
 /* lower_mem.c */
 void lower_addr(struct lower *l, unsigned index);
 void lower_cold_access(struct lower *l, struct cold *k);
+/* dst := addend of the 1 TiB that the address in register r lies in.  No flags. */
+void lower_hostmap_addend(struct lower *l, unsigned dst, unsigned r);
+/* lower_loop.c */
+/* In front of the first op. */
+void lower_loop_head(struct lower *l);
+/* `addr`'s operand is at its base register plus off, by the addend in l->opnd. */
+void lower_loop_seen(struct lower *l, const struct ir_op *addr, int64_t off);
+/* At exit op `index`: is it to have a loop path? */
+bool lower_loop_end(struct lower *l, unsigned index);
+void lower_loop_path(struct lower *l, const struct ir_op *o, struct loop_out *out);
 /* Forget what the scratch registers hold. */
 static inline void lower_forget(struct lower *l)
 {

@@ -114,8 +114,15 @@ static void bare_stub(struct lower *l, const struct ir_op *o, uint8_t *branch)
     lower_record(l, x64_here(&l->b), l->guest_off, SK_ENV, NULL);
 }
 
+static void patch_here(struct lower *l, uint8_t *field)
+{
+    if (field) {
+        x64_patch_rel32(&l->b, field, x64_here(&l->b));
+    }
+}
+
 /* The stub at the current position; `branch` is site A or NULL. */
-static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
+static void emit_stub(struct lower *l, unsigned index, uint8_t *branch, bool loop)
 {
     struct x64_buf *b = &l->b;
     const struct ir_op *o = &l->ir->ops[index];
@@ -126,11 +133,17 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     bool cross = (lip ^ l->ir->lip) >> 12;
     uint8_t *out[2];
     unsigned n_out = 0;
+    struct loop_out lo = { 0 };
+    uint8_t *loop_path = x64_here(b);
 
     if (branch && is_bare(l, o)) {
         bare_stub(l, o, branch);
         return;
     }
+    if (loop) {
+        lower_loop_path(l, o, &lo);
+    }
+    patch_here(l, lo.full);
     x->branch_full = x64_here(b);
     if (o->fl_recipe) {
         lower_recipe_flags(l, &o->rc);
@@ -147,6 +160,7 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
         return;
     }
     uint8_t *checks = x64_here(b);
+    patch_here(l, lo.checks);
     if (backward) {
         x64_alu_mi(b, 7, 4, X64_ENV(exit_request), 0);
         out[n_out++] = x64_jcc8(b, CC_NE);
@@ -159,6 +173,10 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     x->branch = branch;
     x->branch_noflags = !backward && !cross && !o->pair ? NULL
                         : !o->fl_in_host || o->site == SK_RECIPE ? checks : x->branch_full;
+    if (loop) {
+        x->flags |= TBX_LOOP;
+        x->branch_noflags = loop_path;
+    }
     x->flags |= branch && o->fl_in_host && !x->branch_noflags ? TBX_FLAGS : 0;
     if (o->pair) {
         lower_return_slot(l);
@@ -177,13 +195,6 @@ static void emit_stub(struct lower *l, unsigned index, uint8_t *branch)
     }
 }
 
-static void patch_here(struct lower *l, uint8_t *field)
-{
-    if (field) {
-        x64_patch_rel32(&l->b, field, x64_here(&l->b));
-    }
-}
-
 void lower_cold_unlinked(struct lower *l, const struct cold *k)
 {
     lower_at_insn_of(l, k);
@@ -192,7 +203,8 @@ void lower_cold_unlinked(struct lower *l, const struct cold *k)
 
 static void taken_branch(struct lower *l, unsigned index, uint8_t *branch)
 {
-    lower_add_cold(l, &(struct cold) { .kind = COLD_EXIT, .op = (uint16_t)index, .branch = branch });
+    lower_add_cold(l, &(struct cold) { .kind = COLD_EXIT, .op = (uint16_t)index, .branch = branch,
+                                       .loop = l->ir->ops[index].op == IR_JCC && lower_loop_end(l, index) });
 }
 
 static void short_jump_to_here(struct lower *l, uint8_t *disp8)
@@ -383,7 +395,7 @@ void lower_exit_op(struct lower *l, unsigned index)
         if (branch && is_bare(l, o)) {
             taken_branch(l, index, branch);
         } else {
-            emit_stub(l, index, branch);
+            emit_stub(l, index, branch, branch && lower_loop_end(l, index));
         }
         break;
     }
@@ -403,5 +415,5 @@ void lower_cold_exit(struct lower *l, struct cold *k)
 {
     lower_at_insn_of(l, k);
     lower_forget(l);
-    emit_stub(l, k->op, k->branch);
+    emit_stub(l, k->op, k->branch, k->loop);
 }

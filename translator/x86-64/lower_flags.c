@@ -23,7 +23,7 @@ void lower_save_flags(struct lower *l)
     }
 }
 
-static void load_flags(struct lower *l)
+void lower_load_flags(struct lower *l)
 {
     struct x64_buf *b = &l->b;
     uint8_t *q = x64_put_rr(x64_begin(b), 8, 0x8b, X_R9, X_RAX);
@@ -112,6 +112,6 @@ void lower_flags_before(struct lower *l, const struct ir_op *o)
     if (o->load_fl == FLAGS_RECIPE) {
         lower_recipe_flags(l, &o->rc);
     } else if (o->load_fl) {
-        load_flags(l);
+        lower_load_flags(l);
     }
 }

@@ -210,7 +210,7 @@ static void window_open(struct lower *l, const struct ir_op *o)
     unsigned width = 0, reg = window_base(l, o, &l->win.off, &width);
 
     l->win.valid = reg != IR_NOREG && width >= 4;
-    l->win.hostmap = false;
+    l->win.hostmap = l->win.seen.yes = false;
     l->win.writable = o->acc & OA_W;
     l->win.reg = (uint8_t)reg;
     l->win.width = (uint8_t)width;
@@ -254,6 +254,16 @@ static bool adds_constant(const struct ir_op *o, bool hostmap, unsigned *reg, in
         *imm = ext == 0 ? in->imm : -in->imm;
         return (ext == 0 || ext == 5) && in->opsize == (in->mode == 2 ? 8 : 4);
     }
+    if (o->op == IR_NATIVE && !in->vex && in->map == 0 && (in->opcode == 0x05 || in->opcode == 0x2d)) {
+        *reg = R_RAX;
+        *imm = in->opcode == 0x05 ? in->imm : -in->imm;
+        return in->opsize == (in->mode == 2 ? 8 : 4);
+    }
+    if (o->op == IR_NATIVE && !in->has_mem && !in->vex && in->map == 0 && in->opcode == 0xff && hostmap) {
+        *reg = in->rm;                                      /* INC, DEC */
+        *imm = (in->modrm >> 3 & 7) ? -1 : 1;
+        return (in->modrm >> 3 & 7) < 2 && in->opsize == 8;
+    }
     if (o->op == IR_LEA && hostmap) {
         *reg = o->dst;
         *imm = in->disp;
@@ -264,7 +274,7 @@ static bool adds_constant(const struct ir_op *o, bool hostmap, unsigned *reg, in
 
 /* Op o has written `reg`, which an addend was looked up for at reg + *off.  False: it is no longer that of reg. */
 static bool still_near(const struct ir_op *o, unsigned reg, bool hostmap,
-                       int64_t *off)
+                       int64_t *off, struct addend_seen *seen)
 {
     unsigned r;
     int64_t imm;
@@ -273,16 +283,17 @@ static bool still_near(const struct ir_op *o, unsigned reg, bool hostmap,
         return false;
     }
     *off -= imm;
+    seen->off -= imm;
     return *off == (int32_t)*off;
 }
 
 void lower_track(struct lower *l, const struct ir_op *o)
 {
     if (l->win.valid && (o->gprs >> l->win.reg & 1)) {
-        l->win.valid = still_near(o, l->win.reg, l->win.hostmap, &l->win.off);
+        l->win.valid = still_near(o, l->win.reg, l->win.hostmap, &l->win.off, &l->win.seen);
     }
     if (l->r10.kind && (o->gprs >> l->r10.reg & 1) && !l->r10.fresh &&
-        (l->r10.kind == R10_COPY || !still_near(o, l->r10.reg, true, &l->r10.off))) {
+        (l->r10.kind == R10_COPY || !still_near(o, l->r10.reg, true, &l->r10.off, &l->r10.seen))) {
         l->r10.kind = R10_FREE;
     }
     l->r10.fresh = false;
@@ -290,8 +301,7 @@ void lower_track(struct lower *l, const struct ir_op *o)
 
 /* ---- through the host's MMU ---- */
 
-/* dst := addend of the 1 TiB that the address in register r lies in.  No flags. */
-static void hostmap_addend(struct lower *l, unsigned dst, unsigned r)
+void lower_hostmap_addend(struct lower *l, unsigned dst, unsigned r)
 {
     struct x64_buf *b = &l->b;
 
@@ -343,12 +353,12 @@ static unsigned addend_of(struct lower *l, unsigned reg, unsigned base, int64_t 
         return X_R10;
     }
     if (second && l->hot && in_r11 && (l->r10.kind == R10_FREE || l->r10_used < l->r11_used)) {
-        hostmap_addend(l, X_R10, base);
+        lower_hostmap_addend(l, X_R10, base);
         l->r10 = (struct r10_use) { .kind = R10_ADDEND, .reg = (uint8_t)reg };
         l->r10_used = ++l->clock;
         return X_R10;
     }
-    hostmap_addend(l, X_R11, base);
+    lower_hostmap_addend(l, X_R11, base);
     l->win = (struct window) { .valid = true, .writable = true, .hostmap = true, .reg = (uint8_t)reg, .width = 8 };
     l->r11_used = ++l->clock;
     return X_R11;
@@ -365,6 +375,9 @@ static void hostmap_based(struct lower *l, const struct ir_op *o, unsigned reg, 
         base = X_R10;
     }
     l->opnd = (struct x64_mem) { (uint8_t)base, (uint8_t)addend_of(l, reg, base, off, second), 0, (int32_t)off };
+    if (second) {
+        lower_loop_seen(l, o, off);
+    }
     if (x87) {                                   /* its pointer is to be noted */
         x64_lea(&l->b, 8, X_R10, x64_at(base, (int32_t)off));
         r10_written(l);
@@ -421,7 +434,7 @@ static void hostmap_addr(struct lower *l, const struct ir_op *o)
     } else if (fixed && o->seg != S_FS && o->seg != S_GS && o->in->adsize == 8) {
         hostmap_addend_of(l, (uint64_t)(o->in->disp + o->imm) + (o->in->base == EA_RIP ? o->in->ip + o->in->len : 0));
     } else {
-        hostmap_addend(l, X_R11, X_R10);
+        lower_hostmap_addend(l, X_R11, X_R10);
     }
 }
 
