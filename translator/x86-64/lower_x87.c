@@ -30,10 +30,11 @@ static void store_fdp(struct lower *l, const struct dec_insn *in)
         return;
     }
     l->r9_reg = IR_NOREG;
-    x64_mov_rr(b, code64 ? 8 : 4, X_R9, X_R10);
-    x64_alu_rm(b, 5, code64 ? 8 : 4, X_R9,
+    x64_mov_rm(b, code64 ? 8 : 4, X_R9,
                x64_env(offsetof(struct guest_cpu, seg) + in->seg * sizeof(struct guest_seg) +
                        offsetof(struct guest_seg, base)));
+    x64_op_rr(b, code64 ? 8 : 4, 0xf7, 2, X_R9);        /* not: the guest's flags may be in the host's */
+    x64_lea(b, code64 ? 8 : 4, X_R9, (struct x64_mem) { X_R10, X_R9, 0, 1 });
     x64_mov_mr(b, 8, X64_ENV(fptr.dp), X_R9);
 }
 
