@@ -32,7 +32,7 @@ LOOP(partial, "1: mov (%rbx), %rax\n rol $1, %rax\n inc %rbx\n dec %ecx\n jne 1b
 LOOP(stack, "1: pop %rax\n mov %rax, (%rdi)\n lea 8(%rdi), %rdi\n dec %ecx\n jne 1b")
 LOOP(shift, "1: mov (%rbx), %eax\n shr $1, %rcx\n lea 4(%rbx), %rbx\n jne 1b")
 LOOP(high, "1: mov (%r9), %rax\n add %rax, 8(%r10)\n add $8, %r9\n add $8, %r10\n cmp %r9, %r11\n jne 1b")
-LOOP(divides, "1: div %rcx\n lea -1(%rcx), %rcx\n mov $0, %edx\n cmp (%rbx), %rax\n jne 1b")
+LOOP(divides, "1: div %rcx\n test %eax, %eax\n lea -1(%rcx), %rcx\n mov $0, %edx\n cmp (%rbx), %rax\n jne 1b")
 LOOP(masked, "1: vmaskmovps (%rbx), %xmm0, %xmm1\n vmaskmovps %xmm1, %xmm0, (%rdi)\n add $0x40, %rbx\n add $0x40, %rdi\n"
      "dec %ecx\n jne 1b")
 LOOP(aligned, "1: xorps (%rbx), %xmm0\n movaps %xmm0, (%rdi)\n add $16, %rdi\n add $16, %rbx\n cmp %rdx, %rbx\n jne 1b")
