@@ -69,7 +69,7 @@ static void aim(struct runner *r, struct snip_state *st, bool up)
     for (unsigned i = 0; i < sizeof(pointers); i++) {
         st->gpr[pointers[i]] = near_an_end(r);
     }
-    st->gpr[1] = up ? -(v >> 8 & 31) : v >> 8 & 127;
+    st->gpr[1] = up ? -(v >> 8 & 31) : 1 + (v >> 8 & 127);
     st->gpr[2] = v & 4 ? st->gpr[3] + 8 * (v >> 16 & 63) : v & 8 ? 0 : st->gpr[2];
     st->gpr[4] = LIN_STACK + STACK_SIZE - 8 * (1 + (v >> 24 & 63));
     st->gpr[11] = st->gpr[9] + 8 * (v >> 32 & 63);
