@@ -26,6 +26,7 @@ __asm__(".pushsection .rodata\n"
         "  jmp 2f\n  nop\n2:\n"                                    /* follow-jumps */
         "  movsb\n  stosb\n  lodsb\n"                               /* inline-strings */
         "  fld1\n  fld1\n  faddp\n  fstp %st\n"                     /* lazy-x87-pointers */
+        "  mov $2, %ecx\n3: mov (%rbx), %rdx\n  dec %ecx\n  jne 3b\n" /* hot-loops */
         "1: pop %rbp\n  pop %rbx\n  int3\n"
         "switches_user_end:\n"
         "switches_kernel:\n"
@@ -103,10 +104,14 @@ static int hot_switches(void)
     insns = all.insns;
     all.insns = translate_both(m).insns - insns;
     insns += all.insns;
-    m->vm.opt.no_r10 = true;
-    bad += differs(m, all, &insns) ? 0 : failed("r10-cache", "no other code when it is off");
-    m->vm.opt.no_r10 = false;
-    bad += differs(m, all, &insns) ? failed("r10-cache", "other code when it is on again") : 0;
+#define HOT(id, name)                                                                         \
+    m->vm.opt.no_##id = true;                                                             \
+    bad += differs(m, all, &insns) ? 0 : failed(name, "no other code when it is off");     \
+    m->vm.opt.no_##id = false;                                                            \
+    bad += differs(m, all, &insns) ? failed(name, "other code when it is on again") : 0;
+    HOT(r10, "r10-cache")
+    HOT(loops, "hot-loops")
+#undef HOT
     return bad;
 }
 
@@ -129,7 +134,7 @@ int main(void)
     }
 #include "translator/optimisations.inc"
 #undef OPTIMISATION
-    tried++;
+    tried += 2;
     bad += hot_switches();
     printf("%u switches, %d failed\n", tried, bad);
     return bad || !tried;

@@ -275,6 +275,7 @@ X64_INLINE void lower_add_cold(struct lower *l, const struct cold *k)
     struct cold *to = &l->cold[l->n_cold++];
     to->kind = k->kind;
     to->reg = k->reg;
+    to->loop = k->loop;
     to->op = k->op;
     to->guest_off = l->guest_off;
     to->next_off = l->next_off;
