@@ -26,8 +26,8 @@ __asm__(".pushsection .rodata\n"
         "  jmp 2f\n  nop\n2:\n"                                    /* follow-jumps */
         "  movsb\n  stosb\n  lodsb\n"                               /* inline-strings */
         "  fld1\n  fld1\n  faddp\n  fstp %st\n"                     /* lazy-x87-pointers */
-        "  mov $2, %ecx\n3: mov (%rbx), %rdx\n  dec %ecx\n  jne 3b\n" /* hot-loops */
-        "1: pop %rbp\n  pop %rbx\n  int3\n"
+        "1: pop %rbp\n  pop %rbx\n"
+        "  mov $2, %ecx\n3: mov (%rsp), %rdx\n  sub $1, %ecx\n  jne 3b\n  int3\n" /* hot-loops */
         "switches_user_end:\n"
         "switches_kernel:\n"
         "  cli\n  sti\n  nop\n  nop\n  cli\n  hlt\n"                /* inline-sti */
