@@ -148,7 +148,9 @@ class Linux(unittest.TestCase):
         places = set()
         for i in range(5):
             places.add(self.stop_at(r, r.say('vCont;c'))[1]['rip'])
-            self.assertEqual(int.from_bytes(r.read(jiffies, 8), 'little'), before + i + 1)
+            now = int.from_bytes(r.read(jiffies, 8), 'little')
+            self.assertGreater(now, before)     # by more than one, when the guest was late
+            before = now
         self.assertEqual(len(places), 1, 'one place counts')
         r.remove(WRITE, jiffies, 8)
         r.steps(1)
