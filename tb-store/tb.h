@@ -126,7 +126,7 @@ static inline uint64_t tb_page(const struct tb *tb, unsigned which)
 }
 static inline uint64_t tb_exit_lip(const struct tb *tb, const struct tb_exit *x)
 {
-    return tb->key.lip + (uint64_t)(((int64_t)x->lip_by_high << 32) | x->lip_by);
+    return tb->key.lip + ((uint64_t)(int64_t)x->lip_by_high << 32 | x->lip_by);
 }
 static inline void tb_exit_set_lip(const struct tb *tb, struct tb_exit *x, uint64_t lip)
 {

@@ -9,6 +9,7 @@
  */
 #include "translator/decode.h"
 #include "translator/guest_cpu.h"
+#include "translator/mem.h"
 
 /* ---- search tables ---- */
 
@@ -729,13 +730,13 @@ INLINE const uint8_t *take_ea64(const uint8_t *p, unsigned modrm, unsigned rex, 
     if (mod == 0) {
         if (base == 5) {
             m->base = sib ? REG_NONE : EA_RIP;
-            m->disp = *(const int32_t __attribute__((aligned(1), may_alias)) *)p;
+            m->disp = (int32_t)*(const any32 *)(const void *)p;
             return p + 4;
         }
     } else if (mod == 1) {
         m->disp = (int8_t)*p++;
     } else {
-        m->disp = *(const int32_t __attribute__((aligned(1), may_alias)) *)p;
+        m->disp = (int32_t)*(const any32 *)(const void *)p;
         p += 4;
     }
     m->base = base | (rex & 1) << 3;
