@@ -48,19 +48,17 @@ void twin_note_locked(struct tb_store *s, struct tb *tb)
 {
     xbt_assert_locked(&s->lock);
     if (tb->movable) {
-        uint64_t at = (uint64_t)((uint8_t *)tb - s->base) / TB_ALIGN;
-
-        __atomic_store_n(&twin_slot(s, &tb->key)->v, s->flushes << TWIN_TB_BITS | at, __ATOMIC_RELEASE);
+        __atomic_store_n(&twin_slot(s, &tb->key)->v, s->flushes << TWIN_TB_BITS | tb_number(s, tb), __ATOMIC_RELEASE);
     }
 }
 
 static struct tb *twin_find(struct tb_store *s, const struct tb_key *k)
 {
     uint64_t v = __atomic_load_n(&twin_slot(s, k)->v, __ATOMIC_ACQUIRE);
-    struct tb *tb = (struct tb *)(s->base + (v & ((1ull << TWIN_TB_BITS) - 1)) * TB_ALIGN);
+    struct tb *tb = tb_numbered(s, v & ((1ull << TWIN_TB_BITS) - 1));
     const struct tb_key *have;
 
-    if (!v || v >> TWIN_TB_BITS != s->flushes << TWIN_TB_BITS >> TWIN_TB_BITS ||
+    if (!tb || v >> TWIN_TB_BITS != s->flushes << TWIN_TB_BITS >> TWIN_TB_BITS ||
         __atomic_load_n(&tb->invalid, __ATOMIC_ACQUIRE)) {
         return NULL;
     }

@@ -349,6 +349,13 @@ void lower_count(struct lower *l, unsigned stat)
     x64_op_rm(&l->b, 8, 0xff, 0, x64_env(offsetof(struct guest_cpu, stat) + 8 * stat));
 }
 
+void lower_count_turn(struct lower *l)
+{
+    x64_mov_ri(&l->b, X_R9, (uint64_t)(uintptr_t)tb_exec_count(l->tbw));
+    x64_op_rm(&l->b, 8, 0xff, 0, x64_at(X_R9, 0));
+    lower_count(l, ST_EXECUTIONS);
+}
+
 /* Entry checks that do not belong to an op. */
 static void lower_entry(struct lower *l)
 {
@@ -364,9 +371,7 @@ static void lower_entry(struct lower *l)
         x64_patch_rel32(b, ok, x64_here(b));
     }
     if (l->opt->profile) {
-        x64_mov_ri(b, X_R10, (uint64_t)(uintptr_t)tb_exec_count(l->tbw));
-        x64_op_rm(b, 8, 0xff, 0, x64_at(X_R10, 0));
-        lower_count(l, ST_EXECUTIONS);
+        lower_count_turn(l);
     }
 }
 
@@ -439,6 +444,12 @@ static void lower_cold(struct lower *l)
     }
 }
 
+static bool may_move(const struct ir_block *ir, const struct xbt_options *opt)
+{
+    return !opt->no_relocate && !opt->profile && !ir->special && !ir->second_cp_id && !(ir->key.hflags & HF_BP) &&
+           (ir->key.hflags & HF_CODE_MASK) == HF_CODE64 && tb_lip_moves(ir->lip);
+}
+
 /* Nothing emitted yet. */
 static void lower_reset(struct lower *l)
 {
@@ -451,6 +462,9 @@ static void lower_reset(struct lower *l)
     lower_forget(l);
     l->opnd = slow_operand();
     l->direct = false;
+    l->movable = may_move(l->ir, l->opt);
+    xbt_zero(l->fixes.n, sizeof(l->fixes.n));
+    l->fixes.useless = false;
 }
 
 static void lower_start(struct lower *l, struct guest_cpu *c, const struct ir_block *ir, struct tb *tb)
@@ -493,12 +507,6 @@ static uint8_t *place_fixes(struct lower *l, uint8_t *at, const uint8_t *limit)
     return at + 2 * (p - n);
 }
 
-static bool may_move(const struct ir_block *ir, const struct xbt_options *opt)
-{
-    return !opt->no_relocate && !opt->profile && !ir->special && !ir->second_cp_id && !(ir->key.hflags & HF_BP) &&
-           (ir->key.hflags & HF_CODE_MASK) == HF_CODE64 && tb_lip_moves(ir->lip);
-}
-
 /* The hot path. */
 static void lower_hot(struct lower *l)
 {
@@ -518,9 +526,6 @@ static void lower_again(struct lower *l, uint8_t *start)
 {
     l->loop.pass = l->loop.pass == LOOP_FIRST ? LOOP_SECOND : LOOP_WITHOUT;
     lower_reset(l);
-    l->movable = may_move(l->ir, l->opt);
-    xbt_zero(l->fixes.n, sizeof(l->fixes.n));
-    l->fixes.useless = false;
     l->b.p = start;
 }
 
@@ -532,11 +537,8 @@ uint8_t *lower_block(struct guest_cpu *c, const struct ir_block *ir, struct tb *
     lower_start(l, c, ir, tb);
     l->split = room->code != NULL;
     l->b = (struct x64_buf) { .rw_delta = (uint8_t *)l->tbw - (uint8_t *)tb, .alone = c->vm->max_cpus <= 1 };
-    l->movable = may_move(ir, l->opt);
     if (l->movable) {
         l->b.fixes = &l->fixes;
-        xbt_zero(l->fixes.n, sizeof(l->fixes.n));
-        l->fixes.useless = false;
         l->fixes.cold = (const uint8_t *)tb;
         l->fixes.cold_limit = room->cold_limit;
     }

@@ -194,6 +194,8 @@ static inline void lower_at_insn_of(struct lower *l, const struct cold *k)
 }
 /* cpu->stat[stat]++; clobbers flags. */
 void lower_count(struct lower *l, unsigned stat);
+/* With opt.profile: one more execution of the block; r9 too. */
+void lower_count_turn(struct lower *l);
 /* lower_flags.c */
 /* Host flags := the guest's, where op o wants them. */
 void lower_flags_before(struct lower *l, const struct ir_op *o);
@@ -203,6 +205,8 @@ void lower_load_flags(struct lower *l);
 void lower_recipe_flags(struct lower *l, const struct recipe *rc);
 /* cpu->fl := host flags, which stay as they are. */
 void lower_save_flags(struct lower *l);
+/* The same for the thunks: fl is where cpu->fl is, rax is borrowed by way of register t. */
+void lower_flags_to(struct x64_buf *b, unsigned t, struct x64_mem fl);
 /* lower_native.c */
 void lower_native(struct lower *l, const struct ir_op *o);
 void lower_lea(struct lower *l, const struct ir_op *o);

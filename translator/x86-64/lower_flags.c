@@ -5,19 +5,23 @@
  */
 #include "translator/x86-64/lower.h"
 
-/* cpu->fl := flags.  rax is borrowed; nothing here changes flags. */
-void lower_save_flags(struct lower *l)
+void lower_flags_to(struct x64_buf *b, unsigned t, struct x64_mem fl)
 {
-    struct x64_buf *b = &l->b;
-    bool r10 = !l->r10.kind && !(l->win.valid && !l->win.hostmap);
-    unsigned t = l->r9_reg == IR_NOREG ? X_R9 : r10 ? X_R10 : !l->win.valid ? X_R11 : X_R9; /* what holds nothing */
     uint8_t *q = x64_put_rr(x64_begin(b), 8, 0x8b, t, X_RAX);
 
     *q++ = 0x9f;                                        /* lahf */
     *(any16 *)q = 0x900f;                               /* seto al */
     q[2] = 0xc0;
-    q = x64_put_rm(q + 3, 4, 0x89, X_RAX, X64_ENV(fl));      /* fl_junk too */
+    q = x64_put_rm(q + 3, 4, 0x89, X_RAX, fl);          /* fl_junk too */
     x64_end(b, x64_put_rr(q, 8, 0x8b, X_RAX, t));
+}
+
+void lower_save_flags(struct lower *l)
+{
+    bool r10 = !l->r10.kind && !(l->win.valid && !l->win.hostmap);
+    unsigned t = l->r9_reg == IR_NOREG ? X_R9 : r10 ? X_R10 : !l->win.valid ? X_R11 : X_R9; /* what holds nothing */
+
+    lower_flags_to(&l->b, t, X64_ENV(fl));
     if (t == X_R9) {
         l->r9_reg = IR_NOREG;
     }

@@ -149,9 +149,7 @@ void lower_loop_path(struct lower *l, const struct ir_op *o, struct loop_out *ou
         out->full = look_without_flags(l);
     } else {
         if (l->opt->profile) {
-            x64_mov_ri(b, X_R9, (uint64_t)(uintptr_t)tb_exec_count(l->tbw));
-            x64_op_rm(b, 8, 0xff, 0, x64_at(X_R9, 0));
-            lower_count(l, ST_EXECUTIONS);
+            lower_count_turn(l);
         }
         x64_alu_mi(b, 7, 4, X64_ENV(exit_request), 0);
         out->checks = x64_jcc(b, CC_NE, NULL);

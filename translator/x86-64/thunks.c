@@ -82,11 +82,7 @@ static void gen_exit(struct x64_buf *b, unsigned th, unsigned code)
 static void gen_unlinked(struct x64_buf *b)
 {
     thunk_addr[TH_UNLINKED_FLAGS] = x64_here(b);
-    x64_mov_rr(b, 8, X_R9, X_RAX);
-    x64_byte(b, 0x9f);                           /* lahf */
-    x64_byte(b, 0x0f); x64_byte(b, 0x90); x64_byte(b, 0xc0); /* seto al */
-    x64_mov_mr(b, 4, x64_at(X_RSP, 8 + OFF(fl)), X_RAX);
-    x64_mov_rr(b, 8, X_RAX, X_R9);
+    lower_flags_to(b, X_R9, x64_at(X_RSP, 8 + OFF(fl)));
     thunk_addr[TH_UNLINKED] = x64_here(b);
     each_gpr(b, X_RSP, 8, false);
     x64_mov_rm(b, 8, X_RAX, x64_at(X_RSP, 0));
